@@ -1,0 +1,18 @@
+//! DNS messages as bytes: names, questions, records and EDNS(0) (RFC 1035, 3597, 6891).
+//!
+//! Bytes of a peer are looked at through validating views; only validated values travel
+//! inward. Replies are encoded into the caller's slice, and running out of it is an ordinary
+//! result that becomes TC=1.
+
+pub mod edns;
+pub mod name;
+pub mod query;
+pub mod rdata;
+pub mod rtype;
+pub mod writer;
+
+pub use edns::{Edns, ExtendedError};
+pub use name::{Name, NameError, RelativeName};
+pub use query::{Header, Query, QueryError};
+pub use rtype::{Class, Opcode, Rcode, Rtype};
+pub use writer::{Mark, Overflow, Section, Writer};

@@ -1,0 +1,444 @@
+//! Domain names in wire form (RFC 1035 sections 3.1 and 4.1.4; case per RFC 4343).
+//!
+//! [`Name`] is absolute and owned, [`RelativeName`] borrows the labels below a zone's apex. Both are
+//! validated once, where bytes or text become a name; nothing further inward checks again.
+
+use core::cmp::Ordering;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::str::FromStr;
+
+/// Longest name in wire form, root label included (RFC 1035 section 2.3.4).
+pub const MAX_NAME: usize = 255;
+/// Longest label (RFC 1035 section 2.3.4).
+pub const MAX_LABEL: usize = 63;
+/// Most labels a name can have, root label not counted.
+pub const MAX_LABELS: usize = 127;
+
+/// Why bytes or text are not a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// The bytes end within the name.
+    Truncated,
+    /// A label type other than a plain label or a backward pointer.
+    BadLabel,
+    /// Over 255 octets.
+    TooLong,
+    /// A pointer that does not point strictly backwards.
+    BadPointer,
+    /// Text that is not a name in presentation format.
+    BadText,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "the name is cut off",
+            Self::BadLabel => "a label is malformed or over 63 octets",
+            Self::TooLong => "the name is over 255 octets",
+            Self::BadPointer => "a compression pointer does not point backwards",
+            Self::BadText => "not a domain name in presentation format",
+        })
+    }
+}
+
+impl core::error::Error for NameError {}
+
+/// An absolute name, uncompressed, case preserved. Equality, order and hash ignore ASCII case.
+#[derive(Clone)]
+pub struct Name {
+    octets: [u8; MAX_NAME],
+    /// Octets in use, final root label included: 1 to 255.
+    len: u8,
+    /// Labels, root not counted: 0 to 127.
+    labels: u8,
+}
+
+impl Name {
+    /// The root name.
+    pub const ROOT: Self = Self { octets: [0; MAX_NAME], len: 1, labels: 0 };
+
+    /// Reads a possibly compressed name at `offset` of `message`; returns it and the offset after it.
+    ///
+    /// Every pointer must point before the part it continues, so work is bounded by 255 octets and
+    /// as many jumps.
+    pub fn read(message: &[u8], offset: usize) -> Result<(Self, usize), NameError> {
+        let mut name = Self::ROOT;
+        let mut used = 0;
+        let mut at = offset;
+        let mut part_start = offset;
+        let mut end = None;
+        loop {
+            let &length = message.get(at).ok_or(NameError::Truncated)?;
+            match length {
+                0 => {
+                    name.len = (used + 1) as u8;
+                    return Ok((name, end.unwrap_or(at + 1)));
+                }
+                1..=63 => {
+                    let size = 1 + length as usize;
+                    let label = message.get(at..at + size).ok_or(NameError::Truncated)?;
+                    // One octet is kept for the root label.
+                    let room =
+                        name.octets[..MAX_NAME - 1].get_mut(used..used + size).ok_or(NameError::TooLong)?;
+                    room.copy_from_slice(label);
+                    name.labels += 1;
+                    used += size;
+                    at += size;
+                }
+                0xC0.. => {
+                    let &low = message.get(at + 1).ok_or(NameError::Truncated)?;
+                    let target = (length as usize & 0x3F) << 8 | low as usize;
+                    if target >= part_start {
+                        return Err(NameError::BadPointer);
+                    }
+                    end.get_or_insert(at + 2);
+                    part_start = target;
+                    at = target;
+                }
+                _ => return Err(NameError::BadLabel),
+            }
+        }
+    }
+
+    /// The name which exactly fills `wire` (no compression).
+    pub fn from_wire(wire: &[u8]) -> Result<Self, NameError> {
+        match wire.split_last() {
+            Some((0, labels)) => Self::join(RelativeName::from_wire(labels)?, &Self::ROOT),
+            _ => Err(NameError::Truncated),
+        }
+    }
+
+    /// The wire form, root label included.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.octets[..self.len as usize]
+    }
+
+    /// Number of labels, root not counted.
+    pub fn label_count(&self) -> usize {
+        self.labels as usize
+    }
+
+    /// Labels from the leftmost to the topmost, root not included.
+    pub fn labels(&self) -> Labels<'_> {
+        Labels { rest: &self.octets[..self.len as usize - 1] }
+    }
+
+    /// The part of `self` that is left of its ancestor with `count` labels; all of it for 0.
+    ///
+    /// `count` over [`Self::label_count`] gives the empty (apex) name.
+    pub fn below(&self, count: usize) -> RelativeName<'_> {
+        let end = self.len as usize - self.ancestor_wire(count).len();
+        RelativeName(&self.octets[..end])
+    }
+
+    /// The wire form (root included) of the ancestor with `count` labels; `self` if it has no more.
+    pub fn ancestor_wire(&self, count: usize) -> &[u8] {
+        let mut labels = self.labels();
+        for _ in count..self.label_count() {
+            labels.next();
+        }
+        let start = self.len as usize - 1 - labels.rest.len();
+        &self.octets[start..self.len as usize]
+    }
+
+    /// The ancestor with `count` labels; `self` if it has no more.
+    pub fn ancestor(&self, count: usize) -> Self {
+        let wire = self.ancestor_wire(count);
+        let mut name = Self::ROOT;
+        name.octets[..wire.len()].copy_from_slice(wire);
+        name.len = wire.len() as u8;
+        name.labels = self.labels.min(count as u8);
+        name
+    }
+
+    /// Whether `self` is `ancestor` or below it, ignoring case.
+    pub fn is_within(&self, ancestor: &Name) -> bool {
+        self.labels >= ancestor.labels
+            && self.ancestor_wire(ancestor.label_count()).eq_ignore_ascii_case(ancestor.as_wire())
+    }
+
+    /// `self` without the trailing `zone` (empty at the apex); `None` if not within `zone`.
+    pub fn relative_to(&self, zone: &Name) -> Option<RelativeName<'_>> {
+        self.is_within(zone).then(|| self.below(zone.label_count()))
+    }
+
+    /// `relative` followed by `zone`.
+    pub fn join(relative: RelativeName<'_>, zone: &Name) -> Result<Self, NameError> {
+        let (front, back) = (relative.as_wire(), zone.as_wire());
+        let len = front.len() + back.len();
+        if len > MAX_NAME {
+            return Err(NameError::TooLong);
+        }
+        let mut name = Self::ROOT;
+        name.octets[..front.len()].copy_from_slice(front);
+        name.octets[front.len()..len].copy_from_slice(back);
+        name.len = len as u8;
+        name.labels = zone.labels + relative.labels().count() as u8;
+        Ok(name)
+    }
+
+    /// `label` (1 to 63 octets) in front of `self`.
+    pub fn prepend(&self, label: &[u8]) -> Result<Self, NameError> {
+        if label.is_empty() || label.len() > MAX_LABEL {
+            return Err(NameError::BadLabel);
+        }
+        let mut wire = [0; MAX_LABEL + 1];
+        wire[0] = label.len() as u8;
+        wire[1..=label.len()].copy_from_slice(label);
+        Self::join(RelativeName(&wire[..=label.len()]), self)
+    }
+
+    /// `self` with its ancestor of `count` labels replaced by `to` (DNAME substitution, RFC 6672 section 2.2).
+    pub fn replace_ancestor(&self, count: usize, to: &Name) -> Result<Self, NameError> {
+        Self::join(self.below(count), to)
+    }
+
+    /// Canonical order: by labels from the top, each as lower-case octets (RFC 4034 section 6.1).
+    pub fn canonical_cmp(&self, other: &Name) -> Ordering {
+        let (mine, theirs) = (LabelStarts::of(self), LabelStarts::of(other));
+        for index in 0..self.label_count().min(other.label_count()) {
+            let order = label_cmp(mine.from_top(self, index), theirs.from_top(other, index));
+            if order.is_ne() {
+                return order;
+            }
+        }
+        self.labels.cmp(&other.labels)
+    }
+}
+
+/// Order of two labels as lower-case octets (RFC 4034 section 6.1).
+pub fn label_cmp(a: &[u8], b: &[u8]) -> Ordering {
+    a.iter().map(u8::to_ascii_lowercase).cmp(b.iter().map(u8::to_ascii_lowercase))
+}
+
+/// Where each label of a name starts, so that labels can be taken from the top.
+pub struct LabelStarts([u8; MAX_LABELS], u8);
+
+impl LabelStarts {
+    /// Finds the starts of `name`'s labels.
+    pub fn of(name: &Name) -> Self {
+        let mut starts = [0; MAX_LABELS];
+        let mut at = 0;
+        for slot in &mut starts[..name.label_count()] {
+            *slot = at as u8;
+            at += 1 + name.octets[at] as usize;
+        }
+        Self(starts, name.labels)
+    }
+
+    /// Label `index` of `name` counted from the top (0 stands next to the root). `name` must be the one
+    /// given to [`Self::of`]; panics if `index` is not below its label count.
+    pub fn from_top<'n>(&self, name: &'n Name, index: usize) -> &'n [u8] {
+        let start = self.0[self.1 as usize - 1 - index] as usize;
+        &name.octets[start + 1..start + 1 + name.octets[start] as usize]
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        // Length octets are below 64 and so are never changed by case folding.
+        self.as_wire().eq_ignore_ascii_case(other.as_wire())
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for octet in self.as_wire() {
+            state.write_u8(octet.to_ascii_lowercase());
+        }
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.canonical_cmp(other)
+    }
+}
+
+impl fmt::Display for Name {
+    /// Presentation format with a final dot; special octets escaped (RFC 1035 section 5.1).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.labels == 0 {
+            return f.write_str(".");
+        }
+        write_labels(self.labels(), f)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    /// Presentation format; the final dot may be missing. `.` is the root; empty text is refused.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text == "." {
+            return Ok(Self::ROOT);
+        }
+        let mut name = Self::ROOT;
+        let mut used = 0;
+        let mut label_start = 0;
+        let mut text = text.bytes();
+        // One octet is left for the root label at each step.
+        let mut put = |octets: &mut [u8; MAX_NAME], used: &mut usize, octet| {
+            *octets[..MAX_NAME - 1].get_mut(*used).ok_or(NameError::TooLong)? = octet;
+            *used += 1;
+            Ok(())
+        };
+        put(&mut name.octets, &mut used, 0)?;
+        loop {
+            let (octet, is_dot) = match text.next() {
+                Some(b'\\') => (unescape(&mut text)?, false),
+                Some(b'.') => (b'.', true),
+                Some(octet) => (octet, false),
+                None => break,
+            };
+            let length = used - label_start - 1;
+            if is_dot {
+                if length == 0 {
+                    return Err(NameError::BadText);
+                }
+                label_start = used;
+                put(&mut name.octets, &mut used, 0)?;
+            } else {
+                put(&mut name.octets, &mut used, octet)?;
+                if length + 1 > MAX_LABEL {
+                    return Err(NameError::BadLabel);
+                }
+                name.octets[label_start] += 1;
+            }
+            if is_dot {
+                name.labels += 1;
+            }
+        }
+        if name.octets[label_start] == 0 {
+            // A final dot: what was begun as one more label is the root label.
+            name.len = used as u8;
+        } else {
+            name.labels += 1;
+            name.octets[used] = 0;
+            name.len = used as u8 + 1;
+        }
+        if name.labels == 0 { Err(NameError::BadText) } else { Ok(name) }
+    }
+}
+
+/// What follows a backslash: three decimal digits, or one octet that stands for itself.
+fn unescape(text: &mut core::str::Bytes<'_>) -> Result<u8, NameError> {
+    let first = text.next().ok_or(NameError::BadText)?;
+    if !first.is_ascii_digit() {
+        return Ok(first);
+    }
+    let mut value = u16::from(first - b'0');
+    for _ in 0..2 {
+        let digit = text.next().filter(u8::is_ascii_digit).ok_or(NameError::BadText)?;
+        value = value * 10 + u16::from(digit - b'0');
+    }
+    u8::try_from(value).map_err(|_| NameError::BadText)
+}
+
+fn write_labels(labels: Labels<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    use fmt::Write;
+    for label in labels {
+        for &octet in label {
+            match octet {
+                b'.' | b'\\' | b'"' | b'(' | b')' | b';' | b'@' | b'$' => write!(f, "\\{}", octet as char)?,
+                0x21..=0x7E => f.write_char(octet as char)?,
+                _ => write!(f, "\\{octet:03}")?,
+            }
+        }
+        f.write_char('.')?;
+    }
+    Ok(())
+}
+
+/// A name relative to a zone: labels in wire form without the root label; empty is the apex itself.
+/// Always valid: at most 254 octets of plain labels.
+#[derive(Clone, Copy)]
+pub struct RelativeName<'a>(&'a [u8]);
+
+impl<'a> RelativeName<'a> {
+    /// The zone's apex.
+    pub const APEX: RelativeName<'static> = RelativeName(&[]);
+
+    /// Checks `wire`: plain, non-empty labels that exactly fill it, at most 254 octets.
+    pub fn from_wire(wire: &'a [u8]) -> Result<Self, NameError> {
+        if wire.len() >= MAX_NAME {
+            return Err(NameError::TooLong);
+        }
+        let mut rest = wire;
+        while let Some((&length, tail)) = rest.split_first() {
+            if length == 0 || length as usize > MAX_LABEL {
+                return Err(NameError::BadLabel);
+            }
+            rest = tail.get(length as usize..).ok_or(NameError::Truncated)?;
+        }
+        Ok(Self(wire))
+    }
+
+    /// The labels in wire form.
+    pub fn as_wire(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Whether it is the apex.
+    pub fn is_apex(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Labels from the leftmost to the topmost.
+    pub fn labels(self) -> Labels<'a> {
+        Labels { rest: self.0 }
+    }
+}
+
+impl PartialEq for RelativeName<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(other.0)
+    }
+}
+
+impl Eq for RelativeName<'_> {}
+
+impl fmt::Display for RelativeName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { f.write_str("@") } else { write_labels(self.labels(), f) }
+    }
+}
+
+impl fmt::Debug for RelativeName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Labels from the leftmost to the topmost.
+#[derive(Clone)]
+pub struct Labels<'a> {
+    /// Validated plain labels.
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (&length, rest) = self.rest.split_first()?;
+        let (label, rest) = rest.split_at(length as usize);
+        self.rest = rest;
+        Some(label)
+    }
+}
