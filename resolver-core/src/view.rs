@@ -1,7 +1,7 @@
 //! The view: what a node knows, shared by all who answer. Changed only by [`View::apply`].
 
 use crate::feed::{Position, Work};
-use crate::records::{Memory, Store, ZoneId};
+use crate::records::{Change, Memory, Store, ZoneId};
 use crate::wire::Name;
 
 /// What [`View::apply`] did.
@@ -53,6 +53,17 @@ impl<'m> View<'m> {
     /// Applies one step, whole or not at all. Work is bounded by the message, or by a fixed budget (`Applied::More`).
     pub fn apply(&mut self, work: &Work<'_>) -> Result<Applied, ApplyError> {
         let _ = work;
+        todo!()
+    }
+    /// Fills a zone that has no content yet with a state which is already trusted (last known good from disk) as
+    /// `position`; all or nothing.
+    pub fn load<'a>(
+        &mut self,
+        zone: ZoneId,
+        changes: impl Iterator<Item = Change<'a>> + Clone,
+        position: Position,
+    ) -> Result<(), ApplyError> {
+        let _ = (zone, changes, position);
         todo!()
     }
     /// The records, for reading.

@@ -228,6 +228,8 @@ pub struct OwnerFlags {
     pub wildcard_child: bool,
     /// Has RRsets at all (else an empty non-terminal).
     pub has_rrsets: bool,
+    /// Has names below it.
+    pub has_children: bool,
 }
 
 /// # Reading

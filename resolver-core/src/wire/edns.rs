@@ -21,4 +21,5 @@ impl ExtendedError {
     pub const NOT_READY: Self = Self(14);
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     pub const NOT_SUPPORTED: Self = Self(21);
+    pub const UNSUPPORTED_NSEC3_ITERATIONS: Self = Self(27);
 }
