@@ -4,12 +4,14 @@
 //! connection to the shell and the records to [`crate::records`]. The protocol on the wire, with
 //! a drawing of each message, is `docs/protocol.md`; golden vectors are in `resolver-core/vectors`.
 
+pub mod bucket;
 pub mod digest;
 pub mod follow;
 pub mod message;
 pub mod topic;
 
+pub use bucket::BucketId;
 pub use digest::Digest;
 pub use follow::{Feed, FeedMemory, Outcome, Subscription, Work, ZoneFeed, ZoneStatus};
-pub use message::{BucketId, FeedError, Head, Position};
+pub use message::{FeedError, Head, Position};
 pub use topic::{Topic, TopicString};
