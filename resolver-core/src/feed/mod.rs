@@ -11,7 +11,7 @@ pub mod message;
 pub mod topic;
 
 pub use bucket::BucketId;
-pub use digest::Digest;
+pub use digest::{Digest, DigestBuilder};
 pub use follow::{Feed, FeedMemory, Outcome, Subscription, Work, ZoneFeed, ZoneStatus};
 pub use message::{FeedError, Head, Position};
 pub use topic::{Topic, TopicString};
