@@ -1,0 +1,1 @@
+//! An MQTT broker inside the program.

@@ -1,0 +1,1 @@
+//! One connection, whatever MQTT version it speaks.

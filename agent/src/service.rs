@@ -1,0 +1,120 @@
+//! Running a program from its configuration file to its clean end: the same for node and origin.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Document};
+use crate::metrics::{self, Registry};
+use crate::{log, notify};
+
+/// What a running program has around it. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Context {
+    /// Cancelled when the program is to end: stop taking work, keep what must be kept, return.
+    pub stop: CancellationToken,
+    /// What it counts.
+    pub metrics: Registry,
+}
+
+impl Context {
+    /// To be called once the program does its work (sockets bound, state loaded).
+    pub fn ready(&self) {
+        notify::ready();
+    }
+}
+
+/// What to do with a configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Run the program.
+    Run,
+    /// Only say whether the file could be used.
+    Check,
+}
+
+/// Loads `path` and runs `program` with it until SIGTERM or SIGINT, or until it ends by itself.
+pub fn run<D, E, F>(path: &Path, purpose: Purpose, program: impl FnOnce(D, Context) -> F) -> ExitCode
+where
+    D: Document,
+    E: Display,
+    F: Future<Output = Result<(), E>>,
+{
+    let document: D = match config::load(path) {
+        Ok(document) => document,
+        Err(error) => {
+            eprintln!("fingerpost: {error}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    if purpose == Purpose::Check {
+        println!("{}: good", path.display());
+        return ExitCode::SUCCESS;
+    }
+    log::start(document.log());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("fingerpost: no threads to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let context = Context::default();
+        tokio::spawn(cancel_on_signal(context.stop.clone()));
+        tokio::spawn(notify::watchdog(context.stop.clone()));
+        if let Some(address) = document.metrics().listen {
+            match metrics::serve(context.metrics.clone(), address, context.stop.clone()).await {
+                Ok(bound) => tracing::info!(address = %bound, "metrics are served"),
+                Err(error) => {
+                    eprintln!(
+                        "fingerpost: {}, key metrics.listen: {address}: {error}\n  remedy: choose a free address",
+                        path.display()
+                    );
+                    return ExitCode::from(EXIT_CONFIG);
+                }
+            }
+        }
+        let stop = context.stop.clone();
+        let result = program(document, context).await;
+        stop.cancel();
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error}");
+                eprintln!("fingerpost: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// Cancels `stop` on the first SIGTERM or SIGINT; the second one ends the process at once.
+pub async fn cancel_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::warn!("signals cannot be received; only SIGKILL will end this program");
+        return;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    let name = next().await;
+    tracing::info!(signal = name, "stopping");
+    notify::stopping();
+    stop.cancel();
+    next().await;
+    std::process::exit(EXIT_INTERRUPTED);
+}
+
+/// systemd's and BSD's number for a configuration error: a unit need not restart on it.
+const EXIT_CONFIG: u8 = 78;
+/// 128 + SIGINT, as shells have it.
+const EXIT_INTERRUPTED: i32 = 130;
