@@ -5,6 +5,7 @@
 //! result that becomes TC=1.
 
 pub mod edns;
+pub mod message;
 pub mod name;
 pub mod query;
 pub mod rdata;
@@ -12,7 +13,8 @@ pub mod rtype;
 pub mod writer;
 
 pub use edns::{Edns, ExtendedError};
+pub use message::{Malformed, Record, Records};
 pub use name::{Name, NameError, RelativeName};
 pub use query::{Header, Query, QueryError};
 pub use rtype::{Class, Opcode, Rcode, Rtype};
-pub use writer::{Mark, Overflow, Section, Writer};
+pub use writer::{Mark, Overflow, Owner, Section, Writer};

@@ -8,12 +8,17 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::str::FromStr;
 
+use super::Header;
+
 /// Longest name in wire form, root label included (RFC 1035 section 2.3.4).
 pub const MAX_NAME: usize = 255;
 /// Longest label (RFC 1035 section 2.3.4).
 pub const MAX_LABEL: usize = 63;
 /// Most labels a name can have, root label not counted.
 pub const MAX_LABELS: usize = 127;
+/// Most pointers followed within one name. A compressor has no use for more than one a label; without
+/// a bound a chain of pointers to pointers would make every record of a 64 KiB message cost 8,192 steps.
+pub const MAX_POINTERS: usize = MAX_LABELS;
 
 /// Why bytes or text are not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +29,7 @@ pub enum NameError {
     BadLabel,
     /// Over 255 octets.
     TooLong,
-    /// A pointer that does not point strictly backwards.
+    /// A pointer that does not point strictly backwards, that points into the header, or one too many.
     BadPointer,
     /// Text that is not a name in presentation format.
     BadText,
@@ -36,7 +41,7 @@ impl fmt::Display for NameError {
             Self::Truncated => "the name is cut off",
             Self::BadLabel => "a label is malformed or over 63 octets",
             Self::TooLong => "the name is over 255 octets",
-            Self::BadPointer => "a compression pointer does not point backwards",
+            Self::BadPointer => "a compression pointer does not point backwards to a name",
             Self::BadText => "not a domain name in presentation format",
         })
     }
@@ -60,43 +65,37 @@ impl Name {
 
     /// Reads a possibly compressed name at `offset` of `message`; returns it and the offset after it.
     ///
-    /// Every pointer must point before the part it continues, so work is bounded by 255 octets and
-    /// as many jumps.
+    /// Every pointer must point before the part it continues, and not into the header. Work is bounded
+    /// by 255 octets and [`MAX_POINTERS`] jumps.
     pub fn read(message: &[u8], offset: usize) -> Result<(Self, usize), NameError> {
         let mut name = Self::ROOT;
         let mut used = 0;
-        let mut at = offset;
-        let mut part_start = offset;
-        let mut end = None;
+        let end = walk(message, offset, |part, labels| {
+            // `walk` hands out at most 254 octets and 127 labels in all.
+            name.octets[used..used + part.len()].copy_from_slice(part);
+            used += part.len();
+            name.labels += labels;
+        })?;
+        // Nothing was written behind the last label: the root label is there already.
+        name.len = used as u8 + 1;
+        Ok((name, end))
+    }
+
+    /// Checks the name that [`Self::read`] would read; returns the offset after it.
+    pub fn skip(message: &[u8], offset: usize) -> Result<usize, NameError> {
+        walk(message, offset, |_, _| {})
+    }
+
+    /// Octets of the uncompressed name at the start of `wire`, which may go on after it.
+    pub fn plain_len(wire: &[u8]) -> Result<usize, NameError> {
+        let mut at = 0;
         loop {
-            let &length = message.get(at).ok_or(NameError::Truncated)?;
-            match length {
-                0 => {
-                    name.len = (used + 1) as u8;
-                    return Ok((name, end.unwrap_or(at + 1)));
-                }
-                1..=63 => {
-                    let size = 1 + length as usize;
-                    let label = message.get(at..at + size).ok_or(NameError::Truncated)?;
-                    // One octet is kept for the root label.
-                    let room =
-                        name.octets[..MAX_NAME - 1].get_mut(used..used + size).ok_or(NameError::TooLong)?;
-                    room.copy_from_slice(label);
-                    name.labels += 1;
-                    used += size;
-                    at += size;
-                }
-                0xC0.. => {
-                    let &low = message.get(at + 1).ok_or(NameError::Truncated)?;
-                    let target = (length as usize & 0x3F) << 8 | low as usize;
-                    if target >= part_start {
-                        return Err(NameError::BadPointer);
-                    }
-                    end.get_or_insert(at + 2);
-                    part_start = target;
-                    at = target;
-                }
-                _ => return Err(NameError::BadLabel),
+            match wire.get(at) {
+                Some(0) if at < MAX_NAME => return Ok(at + 1),
+                Some(&length @ 1..=63) if at < MAX_NAME => at += 1 + length as usize,
+                Some(0..=63) => return Err(NameError::TooLong),
+                Some(_) => return Err(NameError::BadLabel),
+                None => return Err(NameError::Truncated),
             }
         }
     }
@@ -148,7 +147,7 @@ impl Name {
         let mut name = Self::ROOT;
         name.octets[..wire.len()].copy_from_slice(wire);
         name.len = wire.len() as u8;
-        name.labels = self.labels.min(count as u8);
+        name.labels = count.min(self.label_count()) as u8;
         name
     }
 
@@ -205,6 +204,47 @@ impl Name {
         }
         self.labels.cmp(&other.labels)
     }
+}
+
+/// Walks the labels of the name at `offset`: gives `part` each run of plain labels with their number, without
+/// the root label; returns the offset after the name. This is the one judge of names in messages.
+fn walk(message: &[u8], offset: usize, mut part: impl FnMut(&[u8], u8)) -> Result<usize, NameError> {
+    let mut total = 1;
+    let mut end = None;
+    let mut start = offset;
+    for _ in 0..=MAX_POINTERS {
+        let mut at = start;
+        let mut labels = 0;
+        let length = loop {
+            let &length = message.get(at).ok_or(NameError::Truncated)?;
+            if length == 0 || length > MAX_LABEL as u8 {
+                break length;
+            }
+            let size = 1 + length as usize;
+            total += size;
+            if total > MAX_NAME {
+                return Err(NameError::TooLong);
+            }
+            at += size;
+            labels += 1;
+        };
+        // The last label's octets reach up to `at`, where an octet was just read.
+        part(&message[start..at], labels);
+        if length == 0 {
+            return Ok(end.unwrap_or(at + 1));
+        }
+        if length < 0xC0 {
+            return Err(NameError::BadLabel);
+        }
+        let &low = message.get(at + 1).ok_or(NameError::Truncated)?;
+        end.get_or_insert(at + 2);
+        let target = usize::from(length & 0x3F) << 8 | usize::from(low);
+        if target >= start || target < Header::LEN {
+            return Err(NameError::BadPointer);
+        }
+        start = target;
+    }
+    Err(NameError::BadPointer)
 }
 
 /// Order of two labels as lower-case octets (RFC 4034 section 6.1).
@@ -283,55 +323,41 @@ impl fmt::Debug for Name {
 impl FromStr for Name {
     type Err = NameError;
 
-    /// Presentation format; the final dot may be missing. `.` is the root; empty text is refused.
+    /// Presentation format; the final dot may be missing. `.` is the root; empty text is refused, and so
+    /// are blanks and control characters that are not escaped.
     fn from_str(text: &str) -> Result<Self, NameError> {
         if text == "." {
             return Ok(Self::ROOT);
         }
         let mut name = Self::ROOT;
         let mut used = 0;
-        let mut label_start = 0;
         let mut text = text.bytes();
-        // One octet is left for the root label at each step.
-        let mut put = |octets: &mut [u8; MAX_NAME], used: &mut usize, octet| {
-            *octets[..MAX_NAME - 1].get_mut(*used).ok_or(NameError::TooLong)? = octet;
-            *used += 1;
-            Ok(())
-        };
-        put(&mut name.octets, &mut used, 0)?;
-        loop {
-            let (octet, is_dot) = match text.next() {
-                Some(b'\\') => (unescape(&mut text)?, false),
-                Some(b'.') => (b'.', true),
-                Some(octet) => (octet, false),
-                None => break,
+        // Where the length octet of the label under construction stands.
+        let mut label = None;
+        while let Some(octet) = text.next() {
+            let octet = match octet {
+                b'.' => {
+                    label.take().ok_or(NameError::BadText)?;
+                    continue;
+                }
+                b'\\' => unescape(&mut text)?,
+                0..=b' ' | 0x7F => return Err(NameError::BadText),
+                octet => octet,
             };
-            let length = used - label_start - 1;
-            if is_dot {
-                if length == 0 {
-                    return Err(NameError::BadText);
-                }
-                label_start = used;
-                put(&mut name.octets, &mut used, 0)?;
-            } else {
-                put(&mut name.octets, &mut used, octet)?;
-                if length + 1 > MAX_LABEL {
-                    return Err(NameError::BadLabel);
-                }
-                name.octets[label_start] += 1;
-            }
-            if is_dot {
+            let start = *label.get_or_insert_with(|| {
                 name.labels += 1;
+                used += 1;
+                used - 1
+            });
+            // The last octet is the root label's.
+            *name.octets[..MAX_NAME - 1].get_mut(used).ok_or(NameError::TooLong)? = octet;
+            used += 1;
+            if name.octets[start] as usize == MAX_LABEL {
+                return Err(NameError::BadLabel);
             }
+            name.octets[start] += 1;
         }
-        if name.octets[label_start] == 0 {
-            // A final dot: what was begun as one more label is the root label.
-            name.len = used as u8;
-        } else {
-            name.labels += 1;
-            name.octets[used] = 0;
-            name.len = used as u8 + 1;
-        }
+        name.len = used as u8 + 1;
         if name.labels == 0 { Err(NameError::BadText) } else { Ok(name) }
     }
 }

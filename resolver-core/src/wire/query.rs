@@ -1,6 +1,9 @@
 //! A received message up to its question, checked (RFC 1035 section 4.1, RFC 9619: QDCOUNT is 1).
 
-use super::{Class, Edns, Name, Opcode, Rtype};
+use core::ops::Range;
+
+use super::edns::Options;
+use super::{Class, Edns, Malformed, Name, Opcode, Records, Rtype, Section, rdata};
 
 /// The fixed header, as sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,25 +15,52 @@ pub struct Header {
     /// QDCOUNT, ANCOUNT, NSCOUNT, ARCOUNT (UPDATE: ZOCOUNT, PRCOUNT, UPCOUNT, ADCOUNT).
     pub counts: [u16; 4],
 }
+
 impl Header {
     /// Octets of a header.
     pub const LEN: usize = 12;
+    /// QR.
+    pub const RESPONSE: u16 = 0x8000;
+    /// AA.
+    pub const AUTHORITATIVE: u16 = 0x0400;
+    /// TC.
+    pub const TRUNCATED: u16 = 0x0200;
+    /// RD.
+    pub const RECURSION_DESIRED: u16 = 0x0100;
+    /// The opcode's four bits.
+    pub(crate) const OPCODE: u16 = 0x7800;
+    /// The response code's four bits.
+    pub(crate) const RCODE: u16 = 0x000F;
+
     /// Reads it; `None` if `message` is shorter.
     pub fn read(message: &[u8]) -> Option<Self> {
-        let _ = message;
-        todo!()
+        let &[i0, i1, f0, f1, q0, q1, a0, a1, n0, n1, r0, r1] = message.first_chunk::<{ Self::LEN }>()?;
+        let number = |high, low| u16::from_be_bytes([high, low]);
+        Some(Self {
+            id: number(i0, i1),
+            flags: number(f0, f1),
+            counts: [number(q0, q1), number(a0, a1), number(n0, n1), number(r0, r1)],
+        })
     }
+
     /// QR.
     pub fn is_response(self) -> bool {
-        self.flags & 0x8000 != 0
+        self.flags & Self::RESPONSE != 0
     }
+
     /// The opcode.
     pub fn opcode(self) -> Opcode {
-        Opcode((self.flags >> 11 & 0xF) as u8)
+        Opcode(((self.flags & Self::OPCODE) >> 11) as u8)
     }
+
     /// RD.
     pub fn recursion_desired(self) -> bool {
-        self.flags & 0x0100 != 0
+        self.flags & Self::RECURSION_DESIRED != 0
+    }
+
+    /// TC.
+    pub fn is_truncated(self) -> bool {
+        self.flags & Self::TRUNCATED != 0
     }
 }
 
@@ -39,16 +69,20 @@ impl Header {
 pub struct Query {
     /// The header.
     pub header: Header,
-    /// QNAME, case as sent.
+    /// QNAME, case as sent (UPDATE: the zone's name).
     pub name: Name,
     /// QTYPE.
     pub rtype: Rtype,
     /// QCLASS.
     pub class: Class,
-    /// Offset just after the question (where the reply's answer section starts).
+    /// Offset just after the question (where the other records start).
     pub question_end: usize,
     /// The OPT record, if there was one.
     pub edns: Option<Edns>,
+    /// Where the OPT record's options stand; empty if there are none. Their framing is checked.
+    pub options: Range<usize>,
+    /// Where the TSIG record starts, if there was one; its RDATA's framing is checked, nothing more.
+    pub tsig: Option<usize>,
 }
 
 /// What to do with bytes that are not a well-formed query.
@@ -60,16 +94,85 @@ pub enum QueryError {
     Response,
     /// FORMERR with this header.
     Malformed(Header),
-    /// An opcode other than QUERY: NOTIMP with this header.
+    /// Another opcode than asked for: NOTIMP with this header.
     Opcode(Header),
 }
 
 impl Query {
-    /// Reads and checks `message`. Trailing bytes after the counted records, a second OPT, an OPT
-    /// outside the additional section or with a non-root owner are malformed. Work is bounded by
-    /// the message's length (each record is at least 11 octets).
+    /// Reads and checks `message`, whose opcode must be QUERY. Trailing octets after the counted records,
+    /// a second OPT, an OPT outside the additional section or with a non-root owner are malformed; so
+    /// is a TSIG that is not the last record (RFC 8945 section 5.1). Work is bounded by the message's
+    /// length (each record is at least 11 octets).
     pub fn read(message: &[u8]) -> Result<Self, QueryError> {
-        let _ = message;
-        todo!()
+        Self::read_opcode(Opcode::QUERY, message)
+    }
+
+    /// The same for a message whose opcode must be `opcode`: QUERY, NOTIFY or UPDATE, whose messages have
+    /// the same frame. In those three a bad frame is told before a wrong opcode.
+    pub fn read_opcode(opcode: Opcode, message: &[u8]) -> Result<Self, QueryError> {
+        let header = Header::read(message).ok_or(QueryError::Short)?;
+        if header.is_response() {
+            return Err(QueryError::Response);
+        }
+        if !matches!(header.opcode(), Opcode::QUERY | Opcode::NOTIFY | Opcode::UPDATE) {
+            return Err(QueryError::Opcode(header));
+        }
+        let query = Self::walk(header, message).map_err(|Malformed| QueryError::Malformed(header))?;
+        if header.opcode() != opcode {
+            return Err(QueryError::Opcode(header));
+        }
+        Ok(query)
+    }
+
+    /// The records after the question of `message`, from which `self` was read.
+    pub fn records<'m>(&self, message: &'m [u8]) -> Records<'m> {
+        Records::new(message, self.header, self.question_end)
+    }
+
+    fn walk(header: Header, message: &[u8]) -> Result<Self, Malformed> {
+        if header.counts[0] != 1 {
+            return Err(Malformed);
+        }
+        // There is nothing before it to point to, so this name is always plain.
+        let (name, name_end) = Name::read(message, Header::LEN).map_err(|_| Malformed)?;
+        let Some(&[t0, t1, c0, c1]) = message.get(name_end..).and_then(<[u8]>::first_chunk::<4>) else {
+            return Err(Malformed);
+        };
+        let mut query = Self {
+            header,
+            name,
+            rtype: Rtype(u16::from_be_bytes([t0, t1])),
+            class: Class(u16::from_be_bytes([c0, c1])),
+            question_end: name_end + 4,
+            edns: None,
+            options: 0..0,
+            tsig: None,
+        };
+        let mut records = query.records(message);
+        while let Some(record) = records.next().transpose()? {
+            if query.tsig.is_some() {
+                return Err(Malformed);
+            }
+            match record.rtype {
+                Rtype::OPT => {
+                    let misplaced = record.section != Section::Additional || !record.is_root();
+                    if misplaced || query.edns.is_some() || Options::new(record.rdata()).any(|o| o.is_err()) {
+                        return Err(Malformed);
+                    }
+                    query.edns = Some(Edns::from_record(record.class, record.ttl));
+                    query.options = record.rdata_range;
+                }
+                Rtype::TSIG => {
+                    if record.section != Section::Additional
+                        || !rdata::is_well_formed(Rtype::TSIG, record.rdata())
+                    {
+                        return Err(Malformed);
+                    }
+                    query.tsig = Some(record.start);
+                }
+                _ => {}
+            }
+        }
+        if records.offset() == message.len() { Ok(query) } else { Err(Malformed) }
     }
 }
