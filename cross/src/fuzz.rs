@@ -2,7 +2,7 @@
 //! compiler's coverage instrumentation, so neither a nightly compiler nor cargo-fuzz is needed (both
 //! work too: `cargo +nightly fuzz run TARGET`, which adds AddressSanitizer).
 //!
-//! Each target first runs over its seeds (`resolver-core/fuzz/seeds/TARGET`), which are never
+//! Each target first runs over its seeds (`resolver-core/fuzz/corpus/TARGET`), which are never
 //! written to, then for a bounded time on its own. What it finds on the way is kept in the target
 //! directory and used the next time; what makes it fail lands there too and is named.
 
@@ -46,8 +46,8 @@ pub(crate) fn run_all(run: &mut Run) -> Result<(), Error> {
             )
         })?;
         let program = built.join(&host).join("release").join(&target);
-        let seeds = folder.join("seeds").join(&target);
-        let dictionary = folder.join("dictionaries").join(&target).with_extension("dict");
+        let seeds = folder.join("corpus").join(&target);
+        let dictionary = folder.join("dns.dict");
         let mut command = Command::new(&program);
         command.arg(&found);
         if seeds.is_dir() {
