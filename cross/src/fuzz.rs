@@ -9,7 +9,7 @@
 use std::process::Command;
 
 use crate::error::Error;
-use crate::shell;
+use crate::shell::{self, say};
 use crate::test::Run;
 use crate::workspace;
 
@@ -60,9 +60,18 @@ pub(crate) fn run_all(run: &mut Run) -> Result<(), Error> {
         }
         // libFuzzer takes 0 for "no limit", and one run for "only the seeds".
         command.arg(if seconds == 0 { "-runs=1".to_owned() } else { format!("-max_total_time={seconds}") });
-        command.args(["-timeout=10", "-rss_limit_mb=2048", "-verbosity=0", "-print_final_stats=1"]);
+        command.args([
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+            "-verbosity=0",
+            "-print_funcs=0",
+            "-print_final_stats=1",
+        ]);
         command.arg(format!("-artifact_prefix={}/failed-{target}-", built.display()));
-        run.check(&mut command)?;
+        let output = run.check_quietly(&mut command)?;
+        for figure in output.lines().filter_map(|line| line.strip_prefix("stat::number_of_executed_units:")) {
+            say(&format!("  {target}: {} inputs", figure.trim()));
+        }
     }
     Ok(())
 }

@@ -70,6 +70,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Finished, Error> {
 
 /// Runs `command` to its end, announced and timed, and keeps what it says to itself.
 pub(crate) fn run_quietly(command: &mut Command) -> Result<Finished, Error> {
+    say(&format!("▶ {}", describe(command)));
     let start = Instant::now();
     let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_start(command, &error))?;
     conclude(command, output.status, start);

@@ -85,14 +85,14 @@ impl Run {
     }
 
     /// Like [`Self::check`] for a program that talks much when all is well: what it says is shown
-    /// only if it fails.
-    pub(crate) fn check_quietly(&mut self, command: &mut Command) -> Result<(), Error> {
+    /// only if it fails, and returned.
+    pub(crate) fn check_quietly(&mut self, command: &mut Command) -> Result<String, Error> {
         let finished = shell::run_quietly(command)?;
         if !finished.success {
             say(&finished.output);
             self.fail(step_name(command));
         }
-        Ok(())
+        Ok(finished.output)
     }
 
     /// Runs test programs by `cargo test` and adds up their counts; true if all passed.
