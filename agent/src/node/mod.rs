@@ -1,1 +1,123 @@
-//! The node on Linux.
+//! The node on Linux: sockets, broker, disk and metrics around the core.
+//!
+//! ```text
+//!   UDP workers (threads)   TCP server (tasks)          feed task  <- MQTT client
+//!            \                   |                      /      \
+//!             read once a batch  | read once a query   / write  \-> state files (last known good)
+//!                            [ View behind one lock ] <-         \-> metrics, health
+//! ```
+//!
+//! Nobody here looks into a message: queries go to a [`Responder`](resolver_core::Responder), publishes to the
+//! [`Feed`](resolver_core::Feed), and what they say is done.
+
+mod clock;
+mod config;
+mod feed;
+mod memory;
+mod report;
+mod state;
+mod tcp;
+mod udp;
+mod view;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Problem;
+use crate::mqtt;
+use crate::service::Context;
+
+pub use config::{Config, Tcp, Zone};
+
+use feed::Follower;
+use state::StateFiles;
+use view::SharedView;
+
+/// Why a node ended before it was told to.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration cannot be carried out.
+    Config(Problem),
+    /// No memory of that size.
+    Memory(u64, std::io::Error),
+    /// A socket cannot be had.
+    Listen(SocketAddr, std::io::Error),
+    /// The state directory cannot be used.
+    State(PathBuf, std::io::Error),
+    /// No thread for a worker.
+    Thread(std::io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(Problem { key, what, remedy }) => write!(f, "key {key}: {what}\n  remedy: {remedy}"),
+            Self::Memory(size, error) => {
+                write!(f, "key memory: {size} octets of address space: {error}\n  remedy: ask for less")
+            }
+            Self::Listen(address, error) => write!(
+                f,
+                "key listen: {address}: {error}\n  remedy: choose a free address and port; \
+                 ports under 1024 need CAP_NET_BIND_SERVICE"
+            ),
+            Self::State(path, error) => write!(
+                f,
+                "key state_dir: {}: {error}\n  remedy: make it a directory that this user may write to",
+                path.display()
+            ),
+            Self::Thread(error) => {
+                write!(f, "no thread for a worker: {error}\n  remedy: raise the limit on tasks")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Runs a node until `context.stop`. Queries are answered (last known good, or SERVFAIL) before the broker is reached.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;
+    let zones = config.zones().map_err(Error::Config)?;
+    let view = Arc::new(SharedView::new(&config, &zones)?);
+    let files = match config.state_dir() {
+        Some(directory) => Some(Arc::new(StateFiles::open(directory, &view)?)),
+        None => {
+            tracing::warn!(
+                "no state_dir: after a restart without a broker this node will have nothing to answer"
+            );
+            None
+        }
+    };
+    if let Some(files) = &files {
+        files.load(&view);
+    }
+
+    let workers = udp::Workers::start(&config, &view, context.stop.clone())?;
+    let tcp = tcp::Server::start(&config, workers.addresses(), &view, context.stop.clone()).await?;
+    let (client, events) = mqtt::connect(settings);
+    let follower = Arc::new(Follower::new(&config, &zones, &view)?);
+    report::register(&context.metrics, &view, &follower, &workers, &tcp, files.as_deref(), &client);
+    for address in workers.addresses() {
+        tracing::info!(%address, "answering");
+    }
+    context.ready();
+
+    // What is saved last is saved when the feed stands still.
+    let still = CancellationToken::new();
+    let saving = files.map(|files| {
+        tokio::spawn(state::keep_saving(files, view.clone(), config.state_interval(), still.clone()))
+    });
+    feed::follow(follower, view, client.clone(), events, context.stop.clone()).await;
+    still.cancel();
+    client.close();
+    if let Some(saving) = saving {
+        let _ = saving.await;
+    }
+    workers.join();
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,203 @@
+//! Driving the core's feed: the connection's events go in, steps for the view and subscriptions come out.
+//!
+//! This is the driving loop of [`resolver_core`]'s documentation and nothing more; what is accepted, fetched or
+//! refused is decided there.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use resolver_core::Feed;
+use resolver_core::feed::follow::{Link, Phase, SubscriptionAction};
+use resolver_core::feed::{FeedError, FeedMemory, Subscription, ZoneFeed, ZoneStatus};
+use resolver_core::records::ZoneId;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::config::{Config, ZoneSetup};
+use super::view::SharedView;
+use super::{Error, clock, memory};
+use crate::config::Problem;
+use crate::metrics::Counter;
+use crate::mqtt::{Client, Event, Unsent};
+
+/// The feed and what is told of it.
+pub(super) struct Follower {
+    feed: Mutex<Feed<'static>>,
+    /// Messages on topics that are none of ours.
+    pub(super) foreign: Counter,
+}
+
+impl Follower {
+    /// Follows all zones from the state that the view has.
+    pub(super) fn new(config: &Config, zones: &[ZoneSetup], view: &SharedView) -> Result<Self, Error> {
+        let buffers = config.payload_limit * config.window;
+        let octets = memory::reserve(buffers + COVERAGE)
+            .map_err(|error| Error::Memory((buffers + COVERAGE) as u64, error))?;
+        let (buffers, coverage) = octets.split_at_mut(buffers);
+        let rooms = zones.iter().map(|_| ZoneFeed::EMPTY).collect::<Vec<_>>();
+        let seed = getrandom::u64().map_err(|error| Error::Memory(0, io::Error::other(error)))?;
+        let memory = FeedMemory { zones: rooms.leak(), buffers, coverage };
+        let mut feed = Feed::new(memory, &config.broker.root, config.payload_limit, seed);
+        for (zone, (apex, id)) in zones.iter().zip(view.zones()) {
+            let position = view.read().position(*id);
+            if !feed.add_zone(apex, *id, &zone.keys, position) {
+                return Err(Error::Config(Problem::new(
+                    "zone",
+                    format!("no room for {apex}"),
+                    "list fewer zones",
+                )));
+            }
+        }
+        Ok(Self { feed: Mutex::new(feed), foreign: Counter::default() })
+    }
+
+    /// Where a zone stands.
+    pub(super) fn status(&self, zone: ZoneId) -> Option<ZoneStatus> {
+        self.feed.lock().status(zone)
+    }
+
+    fn take(&self, event: Event, complaints: &mut Complaints) {
+        let now = clock::now();
+        match event {
+            Event::Up => self.feed.lock().handle_link(Link::Up, now),
+            Event::Down(_) => self.feed.lock().handle_link(Link::Down, now),
+            Event::Message { topic, payload, .. } => {
+                let result = self.feed.lock().handle_message(&topic, &payload, now);
+                match result {
+                    Ok(outcome) => tracing::trace!(topic, octets = payload.len(), ?outcome, "message"),
+                    Err(FeedError::Topic) => self.foreign.increment(),
+                    Err(error) => complaints.hear(&topic, error),
+                }
+            }
+            // A node publishes nothing yet.
+            Event::Acked(_) | Event::Refused { .. } => {}
+        }
+    }
+
+    /// Applies what there is to apply, at most `STEPS_AT_ONCE` steps; false if there may be more.
+    fn work(&self, view: &SharedView) -> bool {
+        let mut feed = self.feed.lock();
+        for _ in 0..STEPS_AT_ONCE {
+            let Some(work) = feed.poll_work() else { return true };
+            let result = view.apply(&work);
+            feed.handle_applied(result, clock::now());
+        }
+        false
+    }
+}
+
+/// Runs until `stop`, or until the connection's task has ended.
+pub(super) async fn follow(
+    follower: Arc<Follower>,
+    view: Arc<SharedView>,
+    client: Client,
+    mut events: mpsc::Receiver<Event>,
+    stop: CancellationToken,
+) {
+    let mut complaints = Complaints::default();
+    let mut phases = Phases::new(&view);
+    let mut waiting: Option<Subscription> = None;
+    loop {
+        while !follower.work(&view) {
+            tokio::task::yield_now().await;
+        }
+        phases.tell(&follower, &view);
+        while let Some(subscription) = waiting.take().or_else(|| follower.feed.lock().poll_subscription()) {
+            if send(&client, &subscription) == Err(Unsent::Busy) {
+                waiting = Some(subscription);
+                break;
+            }
+        }
+        let wake = follower.feed.lock().poll_at().map(clock::to_std);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            event = events.recv() => {
+                let Some(event) = event else { return };
+                follower.take(event, &mut complaints);
+            }
+            () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {
+                follower.feed.lock().handle_timeout(clock::now());
+            }
+            () = sleep(RETRY), if waiting.is_some() => {}
+        }
+    }
+}
+
+fn send(client: &Client, subscription: &Subscription) -> Result<(), Unsent> {
+    let filter = subscription.filter.as_str();
+    tracing::debug!(filter, action = ?subscription.action, "subscription");
+    match subscription.action {
+        SubscriptionAction::SubscribeRetained => client.subscribe(filter, true),
+        SubscriptionAction::SubscribeLive => client.subscribe(filter, false),
+        SubscriptionAction::Unsubscribe => client.unsubscribe(filter),
+    }
+}
+
+/// Refusals in the log: each kind at most once in a while, with how many were left out. All are counted by the core.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    silent: u64,
+}
+
+impl Complaints {
+    fn hear(&mut self, topic: &str, error: FeedError) {
+        if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {
+            self.silent += 1;
+            return;
+        }
+        tracing::warn!(topic, ?error, others_since_last = self.silent, "a message is refused");
+        self.last = Some(Instant::now());
+        self.silent = 0;
+    }
+}
+
+/// Tells of zones that come into another phase.
+struct Phases {
+    known: Vec<Option<Phase>>,
+    told: Option<Instant>,
+}
+
+impl Phases {
+    fn new(view: &SharedView) -> Self {
+        Self { known: vec![None; view.zones().len()], told: None }
+    }
+
+    fn tell(&mut self, follower: &Follower, view: &SharedView) {
+        if self.told.is_some_and(|told| told.elapsed() < PHASE_PAUSE) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        for (known, (apex, id)) in self.known.iter_mut().zip(view.zones()) {
+            let phase = follower.status(*id).map(|status| status.phase);
+            if phase == *known {
+                continue;
+            }
+            *known = phase;
+            let position = view.read().position(*id);
+            let (epoch, serial) = (position.map(|at| at.epoch), position.map(|at| at.serial));
+            match phase {
+                Some(phase @ (Phase::Full | Phase::Diverged)) => {
+                    tracing::error!(zone = %apex, ?phase, epoch, serial, "the zone cannot be kept up");
+                }
+                Some(phase) => tracing::info!(zone = %apex, ?phase, epoch, serial, "zone"),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Bits for 2^20 leaves, the most that a feed may have.
+const COVERAGE: usize = 1 << 17;
+/// Steps between two chances for other tasks: some milliseconds.
+const STEPS_AT_ONCE: usize = 64;
+/// When to try again a subscription for which there was no room.
+const RETRY: Duration = Duration::from_millis(20);
+/// A forger can send thousands of messages a second; a log file should not notice.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// Phases flicker while a gap is fetched; people read slower.
+const PHASE_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,281 @@
+//! What a node tells of itself: metrics and health.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use resolver_core::answer::Counters;
+use resolver_core::feed::follow::{Phase, ZoneCounters};
+use resolver_core::feed::{Position, ZoneStatus};
+
+use super::feed::Follower;
+use super::state::StateFiles;
+use super::view::SharedView;
+use super::{clock, tcp, udp};
+use crate::metrics::{Exposition, Kind, Registry};
+use crate::mqtt::Client;
+
+/// Registers everything.
+pub(super) fn register(
+    registry: &Registry,
+    view: &Arc<SharedView>,
+    follower: &Arc<Follower>,
+    workers: &udp::Workers,
+    tcp: &tcp::Server,
+    files: Option<&StateFiles>,
+    client: &Client,
+) {
+    program(registry);
+    queries(registry, workers.tallies(), tcp.watch());
+    zones(registry, view.clone(), follower.clone());
+    memory(registry, view.clone());
+    broker(registry, client.clone(), follower.clone());
+    if let Some(files) = files {
+        state(registry, files);
+    }
+    health(registry, view.clone());
+}
+
+fn program(registry: &Registry) {
+    let began = Instant::now();
+    registry.collect_with(move |out| {
+        out.family("build_info", "Always 1; the labels tell what is running.", Kind::Gauge);
+        out.sample(&[("version", env!("CARGO_PKG_VERSION")), ("program", "node")], 1.0);
+        out.family("uptime_seconds", "Since the start.", Kind::Gauge);
+        out.sample(&[], began.elapsed().as_secs_f64());
+    });
+}
+
+fn queries(registry: &Registry, workers: Vec<Arc<Mutex<udp::Tally>>>, tcp: tcp::Watch) {
+    registry.collect_with(move |out| {
+        let (mut batches, mut unanswerable, mut unsent) = (0, 0, 0);
+        let mut responders = vec![tcp.responder()];
+        for worker in &workers {
+            let tally = *worker.lock();
+            batches += tally.batches;
+            unanswerable += tally.unanswerable;
+            unsent += tally.unsent;
+            responders.push(tally.responder);
+        }
+        let sum = |count: fn(&Counters) -> u64| responders.iter().map(count).sum::<u64>() as f64;
+        out.family("queries_total", "Queries received.", Kind::Counter);
+        out.sample(&[("transport", "udp")], sum(|c| c.udp_queries));
+        out.sample(&[("transport", "tcp")], sum(|c| c.tcp_queries));
+        out.family("answers_total", "What became of queries.", Kind::Counter);
+        let outcomes: [(&str, &str, fn(&Counters) -> u64); 13] = [
+            ("NOERROR", "data", |c| c.noerror),
+            ("NOERROR", "nodata", |c| c.nodata),
+            ("NOERROR", "referral", |c| c.referrals),
+            ("NXDOMAIN", "name", |c| c.nxdomain),
+            ("FORMERR", "malformed", |c| c.formerr),
+            ("SERVFAIL", "zone_not_ready", |c| c.servfail),
+            ("NOTIMP", "opcode", |c| c.notimp),
+            ("REFUSED", "not_authoritative", |c| c.refused_not_authoritative),
+            ("REFUSED", "transfer", |c| c.refused_transfer),
+            ("REFUSED", "class", |c| c.refused_class),
+            ("BADVERS", "edns_version", |c| c.badvers),
+            ("none", "short", |c| c.ignored_short),
+            ("none", "response", |c| c.ignored_response),
+        ];
+        for (rcode, reason, count) in outcomes {
+            out.sample(&[("rcode", rcode), ("reason", reason)], sum(count));
+        }
+        out.sample(&[("rcode", "none"), ("reason", "source_port_0")], unanswerable as f64);
+        out.family("answers_truncated_total", "Answers with TC=1.", Kind::Counter);
+        out.sample(&[], sum(|c| c.truncated));
+        out.family("answers_unsent_total", "UDP answers that the system did not take.", Kind::Counter);
+        out.sample(&[], unsent as f64);
+        out.family("udp_batches_total", "Receive calls that brought queries.", Kind::Counter);
+        out.sample(&[], batches as f64);
+
+        let tally = tcp.tally();
+        out.family("tcp_connections", "Open DNS connections.", Kind::Gauge);
+        out.sample(&[], tally.open.load(Ordering::Relaxed) as f64);
+        out.family("tcp_connections_total", "DNS connections, turned away ones included.", Kind::Counter);
+        out.sample(&[], tally.accepted.load(Ordering::Relaxed) as f64);
+        out.family("tcp_limits_total", "DNS connections turned away or closed by a limit.", Kind::Counter);
+        for (limit, count) in [
+            ("max_connections", &tally.over_total),
+            ("max_per_client", &tally.over_client),
+            ("max_queries", &tally.over_queries),
+            ("idle_timeout", &tally.idle),
+            ("message_timeout", &tally.slow),
+        ] {
+            out.sample(&[("limit", limit)], count.load(Ordering::Relaxed) as f64);
+        }
+    });
+}
+
+fn zones(registry: &Registry, view: Arc<SharedView>, follower: Arc<Follower>) {
+    registry.collect_with(move |out| {
+        let zones: Vec<(String, Option<Position>, Option<ZoneStatus>, u64)> = view
+            .zones()
+            .iter()
+            .map(|(apex, id)| {
+                let (position, rrsets) = {
+                    let view = view.read();
+                    (view.position(*id), view.store().rrset_count(*id))
+                };
+                (apex.to_string(), position, follower.status(*id), rrsets)
+            })
+            .collect();
+        type Value = fn(Option<Position>, &ZoneStatus) -> Option<f64>;
+        let gauges: [(&str, &str, Value); 4] = [
+            ("zone_epoch", "Epoch served.", |position, _| position.map(|at| at.epoch.into())),
+            ("zone_serial", "Number of the change-set served.", |position, _| {
+                position.map(|at| at.serial as f64)
+            }),
+            (
+                "zone_lag",
+                "Change-sets that the last head is ahead; none known without a head.",
+                |position, status| {
+                    let head = status.head?.position;
+                    let position = position.filter(|at| at.epoch == head.epoch);
+                    Some(head.serial.saturating_sub(position.map_or(0, |at| at.serial)) as f64)
+                },
+            ),
+            ("zone_heard_seconds", "Since the last head or change-set.", |_, status| {
+                Some(clock::now().saturating_since(status.heard_at?).as_secs_f64())
+            }),
+        ];
+        for (name, help, value) in gauges {
+            out.family(name, help, Kind::Gauge);
+            for (apex, position, status, _) in &zones {
+                if let Some(value) = status.as_ref().and_then(|status| value(*position, status)) {
+                    out.sample(&[("zone", apex)], value);
+                }
+            }
+        }
+        out.family("zone_rrsets", "RRsets served.", Kind::Gauge);
+        for (apex, _, _, rrsets) in &zones {
+            out.sample(&[("zone", apex)], *rrsets as f64);
+        }
+        out.family("zone_phase", "1 for the phase that the zone is in.", Kind::Gauge);
+        for (apex, _, status, _) in &zones {
+            for (phase, name) in PHASES {
+                let is = status.as_ref().is_some_and(|status| status.phase == phase);
+                out.sample(&[("zone", apex), ("phase", name)], f64::from(u8::from(is)));
+            }
+        }
+        feed_counters(out, &zones);
+    });
+}
+
+const PHASES: [(Phase, &str); 6] = [
+    (Phase::Waiting, "waiting"),
+    (Phase::Live, "live"),
+    (Phase::Fetching, "fetching"),
+    (Phase::Resyncing, "resyncing"),
+    (Phase::Full, "full"),
+    (Phase::Diverged, "diverged"),
+];
+
+fn feed_counters(out: &mut Exposition, zones: &[(String, Option<Position>, Option<ZoneStatus>, u64)]) {
+    type Count = fn(&ZoneCounters) -> u64;
+    let events: [(&str, Count); 7] = [
+        ("change_set", |c| c.change_sets),
+        ("duplicate", |c| c.duplicates),
+        ("gap", |c| c.gaps),
+        ("fetched", |c| c.fetched),
+        ("resync", |c| c.resyncs),
+        ("digest_mismatch", |c| c.digest_mismatches),
+        ("full", |c| c.full),
+    ];
+    let refusals: [(&str, Count); 6] = [
+        ("signature", |c| c.refused_signature),
+        ("malformed", |c| c.refused_malformed),
+        ("stale", |c| c.refused_stale),
+        ("inconsistent", |c| c.refused_inconsistent),
+        ("oversize", |c| c.refused_oversize),
+        ("no_room", |c| c.no_room),
+    ];
+    let mut family = |name, help, label, counts: &[(&str, Count)]| {
+        out.family(name, help, Kind::Counter);
+        for (apex, _, status, _) in zones {
+            let Some(status) = status else { continue };
+            for (value, count) in counts {
+                out.sample(&[("zone", apex), (label, value)], count(&status.counters) as f64);
+            }
+        }
+    };
+    family("feed_events_total", "What happened while following the feed.", "event", &events);
+    family("feed_refused_total", "Feed messages that were not taken.", "reason", &refusals);
+}
+
+fn memory(registry: &Registry, view: Arc<SharedView>) {
+    registry.collect_with(move |out| {
+        let usage = view.read().store().usage();
+        out.family("store_cells", "Cells for records, of 24 octets each.", Kind::Gauge);
+        out.sample(&[("state", "used")], usage.cells_used.into());
+        out.sample(&[("state", "free")], usage.cells_total.saturating_sub(usage.cells_used).into());
+        out.family("store_index_slots", "Index slots.", Kind::Gauge);
+        out.sample(&[("state", "used")], usage.index_slots_used.into());
+        out.sample(
+            &[("state", "free")],
+            usage.index_slots_total.saturating_sub(usage.index_slots_used).into(),
+        );
+        out.family("store_owners", "Owner names, empty non-terminals included.", Kind::Gauge);
+        out.sample(&[], usage.owners.into());
+    });
+}
+
+fn broker(registry: &Registry, client: Client, follower: Arc<Follower>) {
+    registry.collect_with(move |out| {
+        let counters = client.counters();
+        out.family("broker_up", "Whether the connection to the broker is up.", Kind::Gauge);
+        out.sample(&[], f64::from(u8::from(client.is_up())));
+        for (name, help, value) in [
+            ("broker_connections_total", "Connections made.", counters.connections),
+            ("broker_failures_total", "Connections lost or not made.", counters.failures),
+            ("broker_messages_total", "Messages received.", counters.messages),
+            ("broker_payload_octets_total", "Octets of payload received.", counters.payload_octets),
+            ("broker_refused_subscriptions_total", "Subscriptions refused.", counters.refused_subscriptions),
+            (
+                "broker_foreign_messages_total",
+                "Messages on topics of no zone here.",
+                follower.foreign.value(),
+            ),
+        ] {
+            out.family(name, help, Kind::Counter);
+            out.sample(&[], value as f64);
+        }
+    });
+}
+
+fn state(registry: &Registry, files: &StateFiles) {
+    let tally = files.tally.clone();
+    registry.collect_with(move |out| {
+        out.family("state_files_total", "What happened to files of last known good.", Kind::Counter);
+        for (event, count) in [
+            ("loaded", &tally.loaded),
+            ("damaged", &tally.damaged),
+            ("saved", &tally.saved),
+            ("failed", &tally.failed),
+            ("outrun", &tally.outrun),
+        ] {
+            out.sample(&[("event", event)], count.load(Ordering::Relaxed) as f64);
+        }
+    });
+}
+
+/// A node does its work if it has an answer for every zone, from wherever.
+fn health(registry: &Registry, view: Arc<SharedView>) {
+    registry.health_with(move || {
+        let locked = view.read();
+        let missing: Vec<String> = view
+            .zones()
+            .iter()
+            .filter(|(_, id)| locked.position(*id).is_none())
+            .map(|(apex, _)| apex.to_string())
+            .collect();
+        match missing.first() {
+            None => Ok(format!("{} zones are served", view.zones().len())),
+            Some(first) => Err(format!(
+                "{} of {} zones have no content yet, as {first}",
+                missing.len(),
+                view.zones().len()
+            )),
+        }
+    });
+}
