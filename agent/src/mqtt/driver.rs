@@ -1,14 +1,57 @@
-//! The task that keeps the connection up.
+//! The task that keeps the connection up, and what clients share with it.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::{Counters, Event, Settings, Unsent};
+use super::session::{self, Failure, Poller, Progress, Sender, Version};
+use super::{Counters, Event, Protocol, Settings, Unsent};
 
 /// What clients and the task share.
-pub(super) struct Link {}
+pub(super) struct Link {
+    /// Present from the CONNACK to the end of a connection.
+    session: Mutex<Option<Session>>,
+    /// Publishes that may wait for their acknowledgement.
+    window: usize,
+    /// Told whenever the window may have got room or the connection changed.
+    changed: Notify,
+    stop: CancellationToken,
+    tally: Tally,
+}
+
+/// One connection's open business. Requests are sent in the order in which they were queued, so the packet
+/// identifiers that the poller reports belong to the oldest waiting ones.
+struct Session {
+    sender: Sender,
+    max_packet: Option<u32>,
+    /// Tokens of publishes not yet sent.
+    unsent: VecDeque<u64>,
+    /// Tokens of publishes not yet acknowledged, by packet identifier.
+    unacked: HashMap<u16, u64>,
+    /// Filters not yet sent.
+    unsent_filters: VecDeque<String>,
+    /// Filters not yet acknowledged.
+    unacked_filters: HashMap<u16, String>,
+}
+
+#[derive(Default)]
+struct Tally {
+    connections: AtomicU64,
+    failures: AtomicU64,
+    messages: AtomicU64,
+    payload_octets: AtomicU64,
+    published: AtomicU64,
+    acked: AtomicU64,
+    refused_publishes: AtomicU64,
+    refused_subscriptions: AtomicU64,
+}
 
 impl Link {
     pub(super) fn publish(
@@ -18,28 +61,372 @@ impl Link {
         retain: bool,
         token: u64,
     ) -> Result<(), Unsent> {
-        let _ = (topic, payload, retain, token);
-        todo!()
+        let mut guard = self.session.lock();
+        let session = guard.as_mut().ok_or(Unsent::Offline)?;
+        if session.unsent.len() + session.unacked.len() >= self.window {
+            return Err(Unsent::Busy);
+        }
+        // Sending it would cost the connection.
+        if session.max_packet.is_some_and(|max| topic.len() + payload.len() + PUBLISH_OVERHEAD > max as usize)
+        {
+            return Err(Unsent::Invalid);
+        }
+        session.sender.publish(topic, payload, retain).map_err(|_| Unsent::Invalid)?;
+        session.unsent.push_back(token);
+        add(&self.tally.published, 1);
+        Ok(())
     }
+
     pub(super) fn subscribe(&self, filter: &str, retained: bool) -> Result<(), Unsent> {
-        let _ = (filter, retained);
-        todo!()
+        let mut guard = self.session.lock();
+        let session = guard.as_mut().ok_or(Unsent::Offline)?;
+        if session.unsent_filters.len() >= SUBSCRIPTION_ROOM {
+            return Err(Unsent::Busy);
+        }
+        session.sender.subscribe(filter, retained).map_err(|_| Unsent::Invalid)?;
+        session.unsent_filters.push_back(filter.to_owned());
+        Ok(())
     }
+
     pub(super) fn unsubscribe(&self, filter: &str) -> Result<(), Unsent> {
-        let _ = filter;
-        todo!()
+        let guard = self.session.lock();
+        let session = guard.as_ref().ok_or(Unsent::Offline)?;
+        session.sender.unsubscribe(filter).map_err(|_| Unsent::Busy)
     }
-    pub(super) async fn room(&self) {}
+
+    pub(super) async fn room(&self) {
+        loop {
+            let changed = self.changed.notified();
+            let full = self
+                .session
+                .lock()
+                .as_ref()
+                .is_some_and(|session| session.unsent.len() + session.unacked.len() >= self.window);
+            if !full {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     pub(super) fn is_up(&self) -> bool {
-        false
+        self.session.lock().is_some()
     }
+
     pub(super) fn counters(&self) -> Counters {
-        Counters::default()
+        let Tally {
+            connections,
+            failures,
+            messages,
+            payload_octets,
+            published,
+            acked,
+            refused_publishes,
+            refused_subscriptions,
+        } = &self.tally;
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            connections: load(connections),
+            failures: load(failures),
+            messages: load(messages),
+            payload_octets: load(payload_octets),
+            published: load(published),
+            acked: load(acked),
+            refused_publishes: load(refused_publishes),
+            refused_subscriptions: load(refused_subscriptions),
+        }
     }
-    pub(super) fn close(&self) {}
+
+    pub(super) fn close(&self) {
+        self.stop.cancel();
+    }
+
+    /// Books `progress`; returns what the receiver is to know of it.
+    fn book(&self, progress: Progress) -> Option<Event> {
+        let mut guard = self.session.lock();
+        let session = guard.as_mut()?;
+        match progress {
+            Progress::Message { topic, payload, retain } => {
+                add(&self.tally.messages, 1);
+                add(&self.tally.payload_octets, payload.len() as u64);
+                Some(Event::Message { topic, payload, retain })
+            }
+            Progress::PublishSent(id) => {
+                if let Some(token) = session.unsent.pop_front() {
+                    session.unacked.insert(id, token);
+                }
+                None
+            }
+            Progress::Published(id, result) => {
+                let token = session.unacked.remove(&id)?;
+                self.changed.notify_waiters();
+                Some(match result {
+                    Ok(()) => {
+                        add(&self.tally.acked, 1);
+                        Event::Acked(token)
+                    }
+                    Err(reason) => {
+                        add(&self.tally.refused_publishes, 1);
+                        Event::Refused { token, reason }
+                    }
+                })
+            }
+            Progress::SubscribeSent(id) => {
+                if let Some(filter) = session.unsent_filters.pop_front() {
+                    session.unacked_filters.insert(id, filter);
+                }
+                None
+            }
+            Progress::Subscribed(id, result) => {
+                let filter = session.unacked_filters.remove(&id)?;
+                if let Err(reason) = result {
+                    add(&self.tally.refused_subscriptions, 1);
+                    tracing::error!(
+                        filter,
+                        reason,
+                        "the broker refuses a subscription: let this client read that topic (its ACL)"
+                    );
+                }
+                None
+            }
+            Progress::Connected { .. } | Progress::Goodbye | Progress::Other => None,
+        }
+    }
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
 }
 
 pub(super) fn start(settings: Settings) -> (Arc<Link>, mpsc::Receiver<Event>) {
-    let _ = settings;
-    todo!()
+    let (events, receiver) = mpsc::channel(settings.event_room);
+    let link = Arc::new(Link {
+        session: Mutex::new(None),
+        window: settings.window.into(),
+        changed: Notify::new(),
+        stop: CancellationToken::new(),
+        tally: Tally::default(),
+    });
+    tokio::spawn(
+        Driver { link: link.clone(), events, dialect: Dialect::new(settings.protocol), settings }.run(),
+    );
+    (link, receiver)
+}
+
+/// The receiver is gone, or the link was closed.
+struct Ended;
+
+struct Driver {
+    link: Arc<Link>,
+    events: mpsc::Sender<Event>,
+    dialect: Dialect,
+    settings: Settings,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let stop = self.link.stop.clone();
+        let mut pause = Backoff::default();
+        let mut last_reason = String::new();
+        loop {
+            let version = self.dialect.choose(Instant::now());
+            let began = Instant::now();
+            let outcome = self.connection(version).await;
+            let was_up = self.link.session.lock().take().is_some();
+            self.link.changed.notify_waiters();
+            let Ok(failure) = outcome else { return };
+            add(&self.link.tally.failures, 1);
+            let other_dialect_next = !was_up && self.dialect.failed(version, &failure, Instant::now());
+            let Settings { host, port, .. } = &self.settings;
+            if failure.reason == last_reason && !was_up {
+                tracing::debug!(
+                    host,
+                    port,
+                    ?version,
+                    reason = failure.reason,
+                    "still no connection to the broker"
+                );
+            } else {
+                tracing::warn!(host, port, ?version, reason = failure.reason, "no connection to the broker");
+            }
+            last_reason.clone_from(&failure.reason);
+            if self.events.send(Event::Down(failure.reason)).await.is_err() {
+                return;
+            }
+            if other_dialect_next {
+                continue;
+            }
+            if was_up && began.elapsed() >= Backoff::LONGEST {
+                pause = Backoff::default();
+            }
+            if stop.run_until_cancelled(sleep(pause.next())).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One connection from its first SYN to its end.
+    async fn connection(&mut self, version: Version) -> Result<Failure, Ended> {
+        let room = usize::from(self.settings.window) + 2 * SUBSCRIPTION_ROOM + 1;
+        let (sender, mut poller) = match session::new(&self.settings, version, room) {
+            Ok(session) => session,
+            Err(failure) => return Ok(failure),
+        };
+        let mut sender = Some(sender);
+        let stop = self.link.stop.clone();
+        loop {
+            // Cancelled only where the session ends anyway.
+            let Some(polled) = stop.run_until_cancelled(poller.poll()).await else {
+                self.goodbye(poller).await;
+                return Err(Ended);
+            };
+            match polled {
+                Ok(Progress::Connected { max_packet }) => {
+                    let Some(sender) = sender.take() else { continue };
+                    let Settings { host, port, client_id, .. } = &self.settings;
+                    tracing::info!(host, port, client_id, ?version, "connected to the broker");
+                    add(&self.link.tally.connections, 1);
+                    self.dialect.worked(version);
+                    *self.link.session.lock() = Some(Session {
+                        sender,
+                        max_packet,
+                        unsent: VecDeque::new(),
+                        unacked: HashMap::new(),
+                        unsent_filters: VecDeque::new(),
+                        unacked_filters: HashMap::new(),
+                    });
+                    self.link.changed.notify_waiters();
+                    self.events.send(Event::Up).await.map_err(|_| Ended)?;
+                }
+                Ok(progress) => {
+                    if let Some(event) = self.link.book(progress) {
+                        self.events.send(event).await.map_err(|_| Ended)?;
+                    }
+                }
+                Err(failure) => {
+                    for progress in poller.take_rest() {
+                        if let Some(event) = self.link.book(progress) {
+                            self.events.send(event).await.map_err(|_| Ended)?;
+                        }
+                    }
+                    return Ok(failure);
+                }
+            }
+        }
+    }
+
+    /// Sends what is queued and then DISCONNECT, within a bound.
+    async fn goodbye(&self, mut poller: Poller) {
+        let queued = self.link.session.lock().take().map(|session| session.sender.disconnect());
+        if !matches!(queued, Some(Ok(()))) {
+            return;
+        }
+        let _ = timeout(GOODBYE_TIME, async {
+            while !matches!(poller.poll().await, Ok(Progress::Goodbye) | Err(_)) {}
+        })
+        .await;
+    }
+}
+
+/// Which MQTT version to try.
+struct Dialect {
+    setting: Protocol,
+    /// Since when 3.1.1 is preferred, because MQTT 5 failed.
+    fallen_back: Option<Instant>,
+}
+
+impl Dialect {
+    fn new(setting: Protocol) -> Self {
+        Self { setting, fallen_back: None }
+    }
+
+    fn choose(&self, now: Instant) -> Version {
+        match self.setting {
+            Protocol::V5 => Version::V5,
+            Protocol::V311 => Version::V311,
+            Protocol::Auto => match self.fallen_back {
+                Some(since) if now < since + FALLBACK_TIME => Version::V311,
+                _ => Version::V5,
+            },
+        }
+    }
+
+    fn worked(&mut self, version: Version) {
+        if version == Version::V5 {
+            self.fallen_back = None;
+        }
+    }
+
+    /// True if the other version is to be tried at once.
+    fn failed(&mut self, version: Version, failure: &Failure, now: Instant) -> bool {
+        if self.setting != Protocol::Auto || !failure.dialect {
+            return false;
+        }
+        self.fallen_back = (version == Version::V5).then_some(now);
+        version == Version::V5
+    }
+}
+
+/// Pauses that double, each drawn at random around its value so that a fleet does not come back in step.
+#[derive(Default)]
+struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    /// A broker that is back is found within 7.5 s.
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn next(&mut self) -> Duration {
+        let pause = (Self::SHORTEST * (1 << self.attempts.min(10))).min(Self::LONGEST);
+        self.attempts = self.attempts.saturating_add(1);
+        // Without randomness all would still come back, only in step.
+        let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
+        pause.mul_f64(0.5 + f64::from(draw) / f64::from(u32::MAX))
+    }
+}
+
+/// Subscriptions that may wait to be sent. A feed asks for a handful a zone and for a window of ring slots.
+const SUBSCRIPTION_ROOM: usize = 4_096;
+/// Fixed header, topic length, packet identifier and an empty property list.
+const PUBLISH_OVERHEAD: usize = 5 + 2 + 2 + 1;
+/// A broker is upgraded rarely, and 3.1.1 serves well meanwhile.
+const FALLBACK_TIME: Duration = Duration::from_secs(600);
+/// Stopping may not hang on a dead link.
+const GOODBYE_TIME: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(dialect: bool) -> Failure {
+        Failure { reason: String::new(), dialect }
+    }
+
+    #[test]
+    fn the_old_dialect_is_remembered_for_a_while() {
+        let now = Instant::now();
+        let mut dialect = Dialect::new(Protocol::Auto);
+        assert_eq!(dialect.choose(now), Version::V5);
+        assert!(!dialect.failed(Version::V5, &failure(false), now));
+        assert_eq!(dialect.choose(now), Version::V5);
+        assert!(dialect.failed(Version::V5, &failure(true), now));
+        assert_eq!(dialect.choose(now), Version::V311);
+        dialect.worked(Version::V311);
+        assert_eq!(dialect.choose(now + FALLBACK_TIME / 2), Version::V311);
+        assert_eq!(dialect.choose(now + FALLBACK_TIME), Version::V5);
+        assert!(!dialect.failed(Version::V311, &failure(true), now));
+        assert_eq!(dialect.choose(now), Version::V5);
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let mut backoff = Backoff::default();
+        let first = backoff.next();
+        assert!(first >= Backoff::SHORTEST / 2 && first <= Backoff::SHORTEST * 3 / 2);
+        for _ in 0..100 {
+            assert!(backoff.next() <= Backoff::LONGEST * 3 / 2);
+        }
+    }
 }

@@ -65,6 +65,8 @@ pub enum Unsent {
     Offline,
     /// The window is full: go on after the next [`Event::Acked`], or after [`Client::room`].
     Busy,
+    /// Never will be: the topic is malformed, or the packet is over the limit that the broker has told.
+    Invalid,
 }
 
 impl fmt::Display for Unsent {
@@ -72,6 +74,7 @@ impl fmt::Display for Unsent {
         f.write_str(match self {
             Self::Offline => "there is no connection to the broker",
             Self::Busy => "too many messages wait for the broker's acknowledgement",
+            Self::Invalid => "the topic is malformed, or the packet exceeds the broker's limit",
         })
     }
 }

@@ -1,1 +1,218 @@
-//! Tests against a real broker.
+//! Against a real mosquitto on a free port of the loopback; without one installed they say so and pass.
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener as StdListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+
+/// A mosquitto of our own, ended with the test.
+struct Mosquitto {
+    process: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Mosquitto {
+    /// `None`: not installed.
+    fn start(extra: &str) -> Option<Self> {
+        let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_on(port, extra)
+    }
+
+    fn start_on(port: u16, extra: &str) -> Option<Self> {
+        let directory = std::env::temp_dir().join(format!("fingerpost-mqtt-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let config = directory.join("mosquitto.conf");
+        std::fs::write(
+            &config,
+            format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n{extra}\n"),
+        )
+        .unwrap();
+        // Debian installs it where only root's PATH leads.
+        let found = ["mosquitto", "/usr/sbin/mosquitto"].iter().find_map(|program| {
+            Command::new(program)
+                .arg("-c")
+                .arg(&config)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .ok()
+        });
+        let Some(process) = found else {
+            eprintln!("skipped: mosquitto is not installed");
+            return None;
+        };
+        Some(Self { process, port, directory })
+    }
+
+    fn settings(&self, id: &str) -> Settings {
+        Settings::new("127.0.0.1", self.port, id)
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The next event that is not a failed attempt to connect.
+async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
+    timeout(Duration::from_secs(20), async {
+        loop {
+            match events.recv().await.unwrap() {
+                Event::Down(_) => {}
+                event => return event,
+            }
+        }
+    })
+    .await
+    .expect("an event within 20 s")
+}
+
+fn message(topic: &str, payload: &'static [u8], retain: bool) -> Event {
+    Event::Message { topic: topic.into(), payload: Bytes::from_static(payload), retain }
+}
+
+async fn publish_subscribe_and_retain(protocol: Protocol) {
+    let Some(broker) = Mosquitto::start("") else { return };
+    let mut settings = broker.settings("one");
+    settings.protocol = protocol;
+    let (client, mut events) = connect(settings);
+    assert_eq!(next(&mut events).await, Event::Up);
+    client.publish("t/kept", Bytes::from_static(b"kept"), true, 7).unwrap();
+    assert_eq!(next(&mut events).await, Event::Acked(7));
+    client.subscribe("t/+", true).unwrap();
+    assert_eq!(next(&mut events).await, message("t/kept", b"kept", true));
+    client.publish("t/live", Bytes::from_static(b"live"), true, 8).unwrap();
+    // The acknowledgement and the copy for ourselves come in either order.
+    let mut both = [next(&mut events).await, next(&mut events).await];
+    both.sort_by_key(|event| matches!(event, Event::Message { .. }));
+    assert_eq!(both, [Event::Acked(8), message("t/live", b"live", false)]);
+    if protocol != Protocol::V311 {
+        // Live only: nothing retained comes, so the next message is the new one.
+        client.unsubscribe("t/+").unwrap();
+        client.subscribe("t/#", false).unwrap();
+        client.publish("t/live", Bytes::from_static(b"more"), false, 9).unwrap();
+        let mut both = [next(&mut events).await, next(&mut events).await];
+        both.sort_by_key(|event| matches!(event, Event::Message { .. }));
+        assert_eq!(both, [Event::Acked(9), message("t/live", b"more", false)]);
+    }
+    assert_eq!(client.publish("t/+", Bytes::new(), false, 10), Err(Unsent::Invalid));
+    client.close();
+    while events.recv().await.is_some() {}
+    assert!(!client.is_up());
+}
+
+#[tokio::test]
+async fn mqtt_5() {
+    publish_subscribe_and_retain(Protocol::Auto).await;
+}
+
+#[tokio::test]
+async fn mqtt_3_1_1() {
+    publish_subscribe_and_retain(Protocol::V311).await;
+}
+
+#[tokio::test]
+async fn a_full_window_is_an_answer_and_every_token_comes_back_once() {
+    let Some(broker) = Mosquitto::start("") else { return };
+    let mut settings = broker.settings("window");
+    settings.window = 10;
+    // Far fewer than what comes: back-pressure is part of the test.
+    settings.event_room = 2;
+    let (client, mut events) = connect(settings);
+    assert_eq!(next(&mut events).await, Event::Up);
+    client.subscribe("w/#", true).unwrap();
+    let (mut sent, mut acked, mut copies) = (0_u64, Vec::new(), 0);
+    const TOTAL: u64 = 500;
+    while acked.len() < TOTAL as usize || copies < TOTAL {
+        while sent < TOTAL {
+            match client.publish("w/x", Bytes::from(vec![0; 3000]), false, sent) {
+                Ok(()) => sent += 1,
+                Err(Unsent::Busy) => break,
+                Err(other) => panic!("{other}"),
+            }
+            // Subscribing uses up packet identifiers in between, which makes those of publishes collide.
+            if sent % 7 == 0 {
+                client.subscribe("w/other", false).unwrap();
+            }
+        }
+        match next(&mut events).await {
+            Event::Acked(token) => acked.push(token),
+            Event::Message { .. } => copies += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    acked.sort_unstable();
+    assert_eq!(acked, (0..TOTAL).collect::<Vec<_>>());
+    client.room().await;
+}
+
+#[tokio::test]
+async fn after_a_lost_broker_the_connection_comes_back_without_subscriptions() {
+    let Some(broker) = Mosquitto::start("") else { return };
+    let port = broker.port;
+    let (client, mut events) = connect(broker.settings("back"));
+    assert_eq!(next(&mut events).await, Event::Up);
+    drop(broker);
+    assert!(matches!(timeout(Duration::from_secs(20), events.recv()).await.unwrap(), Some(Event::Down(_))));
+    assert_eq!(client.publish("t", Bytes::new(), false, 1), Err(Unsent::Offline));
+    let _broker = Mosquitto::start_on(port, "").unwrap();
+    assert_eq!(next(&mut events).await, Event::Up);
+    client.publish("t", Bytes::new(), false, 2).unwrap();
+    assert_eq!(next(&mut events).await, Event::Acked(2));
+}
+
+#[tokio::test]
+async fn large_packets_pass_and_too_large_ones_are_refused_at_once() {
+    let Some(broker) = Mosquitto::start("max_packet_size 200000") else { return };
+    let (client, mut events) = connect(broker.settings("large"));
+    assert_eq!(next(&mut events).await, Event::Up);
+    client.subscribe("l", true).unwrap();
+    // Over the 10 KiB that the client library takes by default.
+    client.publish("l", Bytes::from(vec![1; 150_000]), false, 1).unwrap();
+    for _ in 0..2 {
+        match next(&mut events).await {
+            Event::Acked(1) => {}
+            Event::Message { payload, .. } => assert_eq!(payload.len(), 150_000),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(client.publish("l", Bytes::from(vec![1; 200_000]), false, 2), Err(Unsent::Invalid));
+}
+
+#[tokio::test]
+async fn a_broker_that_knows_only_3_1_1_is_spoken_to_in_3_1_1() {
+    // Says what old brokers say to MQTT 5: "unacceptable protocol version", in the old form, and hangs up.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let broker = tokio::spawn(async move {
+        let mut levels = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut packet = [0; 256];
+            let read = stream.read(&mut packet).await.unwrap();
+            // Fixed header 2, "MQTT" with its length 6, then the protocol level.
+            assert!(read > 8);
+            levels.push(packet[8]);
+            if packet[8] == 4 {
+                stream.write_all(&[0x20, 2, 0, 0]).await.unwrap();
+                return levels;
+            }
+            stream.write_all(&[0x20, 2, 0, 1]).await.unwrap();
+        }
+    });
+    let (_client, mut events) = connect(Settings::new("127.0.0.1", port, "old"));
+    assert_eq!(next(&mut events).await, Event::Up);
+    assert_eq!(broker.await.unwrap(), [5, 4]);
+}

@@ -1,6 +1,9 @@
-//! Answers queries.
+//! Answers queries: what a message is owed before and after its question is resolved. EDNS per RFC 6891,
+//! Extended DNS Errors per RFC 8914. Every reply and every refusal is counted.
 
+use super::resolve::{Outcome, Resolution};
 use crate::view::View;
+use crate::wire::{Class, Edns, ExtendedError, Header, Overflow, Query, QueryError, Rcode, Rtype, Writer};
 
 /// How the query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +30,12 @@ pub enum IgnoreReason {
     Short,
     /// A response.
     Response,
+    /// The slice for the reply is too short for header, question and OPT.
+    NoRoom,
 }
 
-/// What one responder did since its start.
+/// What one responder did since its start. Each query is counted by transport, and once by what it came to;
+/// `truncated` counts beside that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // names say it; rcodes by number
 pub struct Counters {
@@ -39,6 +45,7 @@ pub struct Counters {
     pub nodata: u64,
     pub nxdomain: u64,
     pub referrals: u64,
+    pub yxdomain: u64,
     pub formerr: u64,
     pub servfail: u64,
     pub notimp: u64,
@@ -49,6 +56,7 @@ pub struct Counters {
     pub truncated: u64,
     pub ignored_short: u64,
     pub ignored_response: u64,
+    pub ignored_no_room: u64,
 }
 
 /// One worker's side of answering; shared with nobody.
@@ -56,13 +64,25 @@ pub struct Responder {
     counters: Counters,
     udp_limit: u16,
 }
+
+/// A query that is answered without looking at any zone.
+#[derive(Clone, Copy)]
+enum Refusal {
+    Version,
+    Class,
+    Transfer,
+}
+
 impl Responder {
-    /// `udp_limit`: our EDNS UDP payload size (1,232 is the common default: no fragmentation).
+    /// `udp_limit`: our EDNS UDP payload size (1,232 is the common default: no fragmentation). Less than 512
+    /// counts as 512.
     pub fn new(udp_limit: u16) -> Self {
-        Self { counters: Counters::default(), udp_limit }
+        Self { counters: Counters::default(), udp_limit: udp_limit.max(Edns::MIN_PAYLOAD) }
     }
-    /// Answers `query` from `view` into `out` (65,535 octets for TCP, `udp_limit` for UDP). No allocation; work bounded by 127 labels,
-    /// 16 CNAME/DNAME steps and the size of the reply.
+
+    /// Answers `query` from `view` into `out` (65,535 octets for TCP; for UDP `udp_limit` and 510 more, see
+    /// [`Writer::reply`]). No allocation; work bounded by 127 labels, 16 CNAME/DNAME steps and the size of
+    /// the reply.
     pub fn handle_query(
         &mut self,
         view: &View<'_>,
@@ -70,11 +90,135 @@ impl Responder {
         transport: Transport,
         out: &mut [u8],
     ) -> Reply {
-        let _ = (view, query, transport, out, self.udp_limit);
-        todo!()
+        match transport {
+            Transport::Udp => self.counters.udp_queries += 1,
+            Transport::Tcp => self.counters.tcp_queries += 1,
+        }
+        let reply = match Query::read(query) {
+            Ok(query) => match refusal(&query) {
+                None => self.resolve(view, &query, transport, out),
+                Some(refusal) => self.refuse(&query, refusal, transport, out),
+            },
+            Err(QueryError::Short) => {
+                self.counters.ignored_short += 1;
+                return Reply::Ignore(IgnoreReason::Short);
+            }
+            Err(QueryError::Response) => {
+                self.counters.ignored_response += 1;
+                return Reply::Ignore(IgnoreReason::Response);
+            }
+            Err(QueryError::Malformed(header)) => {
+                reply_header(header, Rcode::FORMERR, out).inspect(|_| self.counters.formerr += 1)
+            }
+            Err(QueryError::Opcode(header)) => {
+                reply_header(header, Rcode::NOTIMP, out).inspect(|_| self.counters.notimp += 1)
+            }
+        };
+        match reply {
+            Ok(length) => Reply::Send(length),
+            Err(Overflow) => {
+                self.counters.ignored_no_room += 1;
+                Reply::Ignore(IgnoreReason::NoRoom)
+            }
+        }
     }
+
     /// What it did so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
+
+    fn resolve(
+        &mut self,
+        view: &View<'_>,
+        query: &Query,
+        transport: Transport,
+        out: &mut [u8],
+    ) -> Result<usize, Overflow> {
+        let writer = self.begin(query, transport, out)?;
+        let (writer, outcome, error) = Resolution::run(view, query, writer);
+        let counters = &mut self.counters;
+        *match outcome {
+            Outcome::Answer => &mut counters.noerror,
+            Outcome::NoData => &mut counters.nodata,
+            Outcome::NameError => &mut counters.nxdomain,
+            Outcome::Referral => &mut counters.referrals,
+            Outcome::TooLong => &mut counters.yxdomain,
+            Outcome::NotAuthoritative => &mut counters.refused_not_authoritative,
+            Outcome::NotReady => &mut counters.servfail,
+        } += 1;
+        if writer.is_truncated() {
+            counters.truncated += 1;
+        }
+        self.end(query, writer, error)
+    }
+
+    fn refuse(
+        &mut self,
+        query: &Query,
+        refusal: Refusal,
+        transport: Transport,
+        out: &mut [u8],
+    ) -> Result<usize, Overflow> {
+        let mut writer = self.begin(query, transport, out)?;
+        let counters = &mut self.counters;
+        let (counter, rcode, error) = match refusal {
+            Refusal::Version => (&mut counters.badvers, Rcode::BADVERS, None),
+            Refusal::Class => {
+                (&mut counters.refused_class, Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE))
+            }
+            Refusal::Transfer => {
+                (&mut counters.refused_transfer, Rcode::REFUSED, Some(ExtendedError::NOT_SUPPORTED))
+            }
+        };
+        *counter += 1;
+        writer.set_rcode(rcode);
+        self.end(query, writer, error)
+    }
+
+    fn begin<'b>(
+        &self,
+        query: &Query,
+        transport: Transport,
+        out: &'b mut [u8],
+    ) -> Result<Writer<'b>, Overflow> {
+        let limit = match (transport, &query.edns) {
+            (Transport::Tcp, _) => usize::from(u16::MAX),
+            (Transport::Udp, None) => usize::from(Edns::MIN_PAYLOAD),
+            (Transport::Udp, Some(edns)) => edns.reply_limit().min(self.udp_limit.into()),
+        };
+        let opt_room = if query.edns.is_some() { Edns::OPT_LEN + Edns::ERROR_LEN } else { 0 };
+        Writer::reply(out, query, limit, opt_room)
+    }
+
+    fn end(
+        &self,
+        query: &Query,
+        mut writer: Writer<'_>,
+        error: Option<ExtendedError>,
+    ) -> Result<usize, Overflow> {
+        if let Some(edns) = &query.edns {
+            writer.opt(self.udp_limit, edns, error)?;
+        }
+        Ok(writer.finish())
+    }
+}
+
+fn refusal(query: &Query) -> Option<Refusal> {
+    if query.edns.is_some_and(|edns| edns.version != 0) {
+        Some(Refusal::Version)
+    } else if query.class != Class::IN {
+        Some(Refusal::Class)
+    } else if matches!(query.rtype, Rtype::AXFR | Rtype::IXFR) {
+        Some(Refusal::Transfer)
+    } else {
+        None
+    }
+}
+
+/// A reply to a message whose question cannot be read.
+fn reply_header(header: Header, rcode: Rcode, out: &mut [u8]) -> Result<usize, Overflow> {
+    let mut writer = Writer::header_only(out, header)?;
+    writer.set_rcode(rcode);
+    Ok(writer.finish())
 }

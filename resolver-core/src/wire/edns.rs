@@ -88,4 +88,5 @@ impl ExtendedError {
     pub const NOT_AUTHORITATIVE: Self = Self(20);
     pub const NOT_SUPPORTED: Self = Self(21);
     pub const INVALID_DATA: Self = Self(24);
+    pub const UNSUPPORTED_NSEC3_ITERATIONS: Self = Self(27);
 }

@@ -27,10 +27,14 @@ impl Header {
     pub const TRUNCATED: u16 = 0x0200;
     /// RD.
     pub const RECURSION_DESIRED: u16 = 0x0100;
+    /// CD.
+    pub const CHECKING_DISABLED: u16 = 0x0010;
     /// The opcode's four bits.
     pub(crate) const OPCODE: u16 = 0x7800;
     /// The response code's four bits.
     pub(crate) const RCODE: u16 = 0x000F;
+    /// What a reply repeats of its query (RFC 1035 section 4.1.1, RFC 4035 section 3.1.6).
+    pub(crate) const COPIED: u16 = Self::OPCODE | Self::RECURSION_DESIRED | Self::CHECKING_DISABLED;
 
     /// Reads it; `None` if `message` is shorter.
     pub fn read(message: &[u8]) -> Option<Self> {

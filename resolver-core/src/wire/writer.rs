@@ -97,13 +97,13 @@ const MAX_TARGET: usize = 0x3FFF;
 pub const MAX_MESSAGE: usize = 0xFFFF;
 
 impl<'b> Writer<'b> {
-    /// Starts a reply to `query`: its ID, opcode, RD and question. `limit` bounds the whole reply (or the
+    /// Starts a reply to `query`: its ID, opcode, RD, CD and question. `limit` bounds the whole reply (or the
     /// slice does, if it is shorter); `opt_room` octets of it are kept for [`Self::opt`].
     ///
     /// `out` may reach beyond `limit`: RDATA whose names can be compressed is put there uncompressed
     /// first, so without those (at most 510) octets a record that would just have fitted may overflow.
     pub fn reply(out: &'b mut [u8], query: &Query, limit: usize, opt_room: usize) -> Result<Self, Overflow> {
-        let flags = Header::RESPONSE | query.header.flags & (Header::OPCODE | Header::RECURSION_DESIRED);
+        let flags = Header::RESPONSE | query.header.flags & Header::COPIED;
         let mut writer = Self::new(out, query.header.id, flags, limit)?;
         writer.end = writer.limit.checked_sub(opt_room).ok_or(Overflow)?;
         writer.question(&query.name, query.rtype, query.class)?;
@@ -112,7 +112,7 @@ impl<'b> Writer<'b> {
 
     /// A reply of a header alone (for a query whose question is unreadable).
     pub fn header_only(out: &'b mut [u8], header: Header) -> Result<Self, Overflow> {
-        let flags = Header::RESPONSE | header.flags & (Header::OPCODE | Header::RECURSION_DESIRED);
+        let flags = Header::RESPONSE | header.flags & Header::COPIED;
         Self::new(out, header.id, flags, MAX_MESSAGE)
     }
 
@@ -161,6 +161,16 @@ impl<'b> Writer<'b> {
     /// Octets written so far.
     pub fn written(&self) -> usize {
         self.len
+    }
+
+    /// The name that starts at `offset` of what was written.
+    pub fn name_at(&self, offset: usize) -> Option<Name> {
+        Name::read(&self.out[..self.len], offset).ok().map(|(name, _)| name)
+    }
+
+    /// Whether TC is set.
+    pub fn is_truncated(&self) -> bool {
+        u16::from_be_bytes([self.out[2], self.out[3]]) & Header::TRUNCATED != 0
     }
 
     /// Where to go back to if the RRset that follows does not fit.

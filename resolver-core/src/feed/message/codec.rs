@@ -71,19 +71,10 @@ impl<'a> Reader<'a> {
         Ok(Change { owner, rtype, ttl, rdatas })
     }
 
-    /// What remains must be a sequence of changes and nothing more. `check` sees each of them.
-    pub(super) fn changes(
-        mut self,
-        mut check: impl FnMut(&Change<'a>) -> Result<(), FeedError>,
-    ) -> Result<Changes<'a>, FeedError> {
+    /// What remains is a list of changes, not checked yet.
+    pub(super) fn changes(mut self) -> Result<Changes<'a>, FeedError> {
         let count = self.varint_u32()?;
-        let body = self.0;
-        // Each change takes octets, so a count beyond the body ends in an error soon.
-        for _ in 0..count {
-            check(&self.change()?)?;
-        }
-        self.end()?;
-        Ok(Changes { body, count })
+        Ok(Changes { body: self.0, count })
     }
 
     pub(super) fn end(self) -> Result<(), FeedError> {
@@ -107,6 +98,19 @@ impl<'a> Changes<'a> {
     /// Whether none is left.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The list fills the message, and `check` agrees with each change.
+    pub(super) fn check(
+        &self,
+        check: impl Fn(&Change<'a>) -> Result<(), FeedError>,
+    ) -> Result<(), FeedError> {
+        let mut reader = Reader(self.body);
+        // Each change takes octets, so a count beyond the body ends in an error soon.
+        for _ in 0..self.count {
+            check(&reader.change()?)?;
+        }
+        reader.end()
     }
 }
 

@@ -186,43 +186,52 @@ pub fn open<'a>(
     parse(kind, zone, payload)
 }
 
-/// [`open`] without the signature: for octets that were verified before, and for fuzzing.
+/// [`open`] without the signature: for fuzzing.
 #[doc(hidden)]
 pub fn parse<'a>(kind: Kind, zone: &Name, payload: &'a [u8]) -> Result<Message<'a>, FeedError> {
-    let mut body = body(payload)?;
-    let position = read_position(&mut body)?;
-    if position.serial == 0 {
-        return Err(FeedError::Inconsistent);
-    }
+    let message = reread(kind, payload)?;
     let room = MAX_NAME - zone.as_wire().len();
     let owner_fits = |owner: &[u8]| if owner.len() > room { Err(FeedError::Malformed) } else { Ok(()) };
-    match kind {
-        Kind::Head => {
-            let floor = body.varint()?;
-            let digest = body.digest()?;
-            let rrsets = body.varint()?;
-            let (ring, buckets, depth) = (body.varint_u32()?, body.varint_u32()?, body.octet()?);
-            body.end()?;
-            let head = Head { position, floor, digest, rrsets, ring, buckets, depth };
-            if head.is_consistent() { Ok(Message::Head(head)) } else { Err(FeedError::Inconsistent) }
+    let position = match &message {
+        Message::Head(head) if !head.is_consistent() => return Err(FeedError::Inconsistent),
+        Message::Head(head) => head.position,
+        Message::ChangeSet(set) => {
+            set.changes.check(|change| owner_fits(change.owner.as_wire()))?;
+            set.position
         }
-        Kind::ChangeSet => {
-            let digest = body.digest()?;
-            let changes = body.changes(|change| owner_fits(change.owner.as_wire()))?;
-            Ok(Message::ChangeSet(ChangeSet { position, digest, changes }))
-        }
-        Kind::Bucket => {
-            let id = BucketId::new(body.varint_u32()?).ok_or(FeedError::Malformed)?;
-            let rrsets = body.changes(|rrset| {
+        Message::Bucket(bucket) => {
+            bucket.rrsets.check(|rrset| {
                 // A snapshot has nothing to remove.
                 if rrset.rdatas.is_empty() {
                     return Err(FeedError::Malformed);
                 }
                 owner_fits(rrset.owner.as_wire())
             })?;
-            Ok(Message::Bucket(Bucket { position, id, rrsets }))
+            bucket.position
         }
-    }
+    };
+    if position.serial == 0 { Err(FeedError::Inconsistent) } else { Ok(message) }
+}
+
+/// Reads a payload that [`open`] accepted before: its changes are not checked again.
+pub(super) fn reread(kind: Kind, payload: &[u8]) -> Result<Message<'_>, FeedError> {
+    let mut body = body(payload)?;
+    let position = read_position(&mut body)?;
+    Ok(match kind {
+        Kind::Head => {
+            let (floor, digest, rrsets) = (body.varint()?, body.digest()?, body.varint()?);
+            let (ring, buckets, depth) = (body.varint_u32()?, body.varint_u32()?, body.octet()?);
+            body.end()?;
+            Message::Head(Head { position, floor, digest, rrsets, ring, buckets, depth })
+        }
+        Kind::ChangeSet => {
+            Message::ChangeSet(ChangeSet { position, digest: body.digest()?, changes: body.changes()? })
+        }
+        Kind::Bucket => {
+            let id = BucketId::new(body.varint_u32()?).ok_or(FeedError::Malformed)?;
+            Message::Bucket(Bucket { position, id, rrsets: body.changes()? })
+        }
+    })
 }
 
 /// The position that an unverified message claims. Good only for dropping what is not wanted in any case.

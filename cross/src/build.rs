@@ -1,0 +1,143 @@
+//! `cargo x build`: the `fingerpost` program as it is shipped, for this machine or for ARM
+//! gateways, with a proof that the latter are static. Linkers are settled in `.cargo/config.toml`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::elf::Executable;
+use crate::error::Error;
+use crate::setup;
+use crate::shell::{self, say};
+use crate::suites::Suite;
+use crate::workspace;
+
+pub(crate) const HELP: &str = "\
+Builds the fingerpost program as it is shipped: optimised, stripped, for ARM fully static.
+
+Usage: cargo x build [--target TARGET]… [--features LIST] [--no-default-features]
+
+  --target TARGET         aarch64-unknown-linux-musl (64-bit ARM gateways),
+                          armv7-unknown-linux-gnueabihf (32-bit ones),
+                          arm (both), native (this machine; the default), or another of Rust's names
+  --features LIST         cargo features, separated by commas
+  --no-default-features   leave out what is in by default
+  --no-setup              install nothing
+";
+
+/// 64-bit ARM gateways.
+pub(crate) const AARCH64: &str = "aarch64-unknown-linux-musl";
+/// 32-bit ARM gateways.
+pub(crate) const ARMV7: &str = "armv7-unknown-linux-gnueabihf";
+
+/// What the command line chooses.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Options {
+    /// `None` is this machine.
+    targets: Vec<Option<String>>,
+    cargo: Vec<String>,
+    no_setup: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
+    let options = Options::parse(arguments)?;
+    let arm = |target: &Option<String>| [Some(AARCH64), Some(ARMV7)].contains(&target.as_deref());
+    if !options.no_setup && options.targets.iter().any(arm) {
+        setup::ensure(&[Suite::Arm])?;
+    }
+    let mut built = Vec::new();
+    for target in &options.targets {
+        let mut command =
+            shell::cargo(["build", "--release", "--locked", "-p", "fingerpost", "--bin", "fingerpost"]);
+        command.args(&options.cargo);
+        if let Some(target) = target {
+            command.args(["--target", target]);
+        }
+        if !shell::run(&mut command)?.success {
+            return Err(Error::new("the build failed", "the compiler's messages above say why"));
+        }
+        let path =
+            workspace::target_dir().join(target.as_deref().unwrap_or_default()).join("release/fingerpost");
+        let executable = Executable::open(&path)?;
+        if arm(target) && !executable.is_static() {
+            return Err(Error::new(
+                format!("{} is not static: {executable}", path.display()),
+                "RUSTFLAGS in the environment replaces the flags in .cargo/config.toml: unset it",
+            ));
+        }
+        built.push((path, executable));
+    }
+    for (path, executable) in &built {
+        say(&format!("{}: {executable}", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the gateway's program for tests and benches (release speed without the long link) with
+/// everything in, and returns where it is.
+pub(crate) fn fast() -> Result<PathBuf, Error> {
+    let command = &mut shell::cargo(["build", "--profile", "fast", "-p", "fingerpost", "--all-features"]);
+    if !shell::run(command)?.success {
+        return Err(Error::new("the gateway does not build", "the compiler's messages above say why"));
+    }
+    Ok(workspace::target_dir().join("fast/fingerpost"))
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, Error> {
+        let mut options = Self::default();
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--no-setup" => options.no_setup = true,
+                "--no-default-features" => options.cargo.push(argument.clone()),
+                "--features" | "--target" => {
+                    let value = arguments.next().ok_or_else(|| {
+                        Error::new(
+                            format!("`{argument}` wants a value"),
+                            "`cargo x build --help` shows which",
+                        )
+                    })?;
+                    match (argument.as_str(), value.as_str()) {
+                        ("--features", _) => options.cargo.extend([argument.clone(), value.clone()]),
+                        (_, "native") => options.targets.push(None),
+                        (_, "arm") => {
+                            options.targets.extend([AARCH64, ARMV7].map(|name| Some(name.to_owned())))
+                        }
+                        (_, name) => options.targets.push(Some(name.to_owned())),
+                    }
+                }
+                other => return Err(Error::argument("build", other)),
+            }
+        }
+        if options.targets.is_empty() {
+            options.targets.push(None);
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, Error> {
+        Options::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn targets_and_features_are_taken_apart() {
+        assert_eq!(parse(&[]).unwrap().targets, [None]);
+        let options = parse(&["--target", "arm", "--features", "tls,broker"]).unwrap();
+        assert_eq!(options.targets, [Some(AARCH64.to_owned()), Some(ARMV7.to_owned())]);
+        assert_eq!(options.cargo, ["--features", "tls,broker"]);
+    }
+
+    #[test]
+    fn what_it_does_not_know_is_refused() {
+        for wrong in [&["--target"][..], &["--realease"], &["aarch64"]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

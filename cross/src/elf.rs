@@ -1,0 +1,213 @@
+//! Reads of an ELF file what a build has to prove: its machine, that it needs no library, and how
+//! much flash and RAM a board's image takes. The layout is the System V ABI's, chapters 4 and 5.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// What we want to know of an executable.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Executable {
+    machine: u16,
+    /// Program interpreter (the dynamic loader) asked for.
+    interpreter: bool,
+    /// Shared libraries asked for.
+    needed: usize,
+    /// Segments loaded: (address at run time, octets in the file, octets in memory).
+    segments: Vec<(u64, u64, u64)>,
+    size: usize,
+}
+
+impl Executable {
+    /// Reads the file at `path`.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            Error::new(
+                format!("cannot read {}: {error}", path.display()),
+                "was it built? see the messages above",
+            )
+        })?;
+        Self::parse(&bytes).ok_or_else(|| {
+            Error::new(format!("{} is not an ELF executable", path.display()), "delete it and build again")
+        })
+    }
+
+    /// Whether it runs without any shared library or loader.
+    pub(crate) fn is_static(&self) -> bool {
+        !self.interpreter && self.needed == 0
+    }
+
+    /// Octets of flash that a board's image takes: everything loaded that has content.
+    pub(crate) fn flash(&self) -> u64 {
+        self.segments.iter().map(|&(_, in_file, _)| in_file).sum()
+    }
+
+    /// Octets of static memory from address `ram` on.
+    pub(crate) fn static_ram(&self, ram: u64) -> u64 {
+        self.segments
+            .iter()
+            .filter(|&&(address, ..)| address >= ram)
+            .map(|&(_, _, in_memory)| in_memory)
+            .sum()
+    }
+
+    /// `None` if the bytes are no little-endian ELF file, or one whose tables point outside it.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        if bytes.get(..4)? != b"\x7fELF" || *bytes.get(5)? != LITTLE_ENDIAN {
+            return None;
+        }
+        let wide = match bytes.get(4)? {
+            1 => false,
+            2 => true,
+            _ => return None,
+        };
+        let file = Fields { bytes, wide };
+        let (table, entry_len, entries) = if wide {
+            (file.word(32)?, file.number(54, 2)?, file.number(56, 2)?)
+        } else {
+            (file.word(28)?, file.number(42, 2)?, file.number(44, 2)?)
+        };
+        let mut executable = Self {
+            machine: u16::try_from(file.number(18, 2)?).ok()?,
+            interpreter: false,
+            needed: 0,
+            segments: Vec::new(),
+            size: bytes.len(),
+        };
+        for entry in 0..entries {
+            let at = usize::try_from(table.checked_add(entry * entry_len)?).ok()?;
+            let (offset, address, in_file, in_memory) = if wide {
+                (file.word(at + 8)?, file.word(at + 16)?, file.word(at + 32)?, file.word(at + 40)?)
+            } else {
+                (file.word(at + 4)?, file.word(at + 8)?, file.word(at + 16)?, file.word(at + 20)?)
+            };
+            match file.number(at, 4)? {
+                SEGMENT_LOAD => executable.segments.push((address, in_file, in_memory)),
+                SEGMENT_INTERPRETER => executable.interpreter = true,
+                SEGMENT_DYNAMIC => executable.needed += file.needed(offset, in_file)?,
+                _ => {}
+            }
+        }
+        Some(executable)
+    }
+}
+
+impl fmt::Display for Executable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = match self.machine {
+            MACHINE_ARM => "ARM, 32 bits".to_owned(),
+            MACHINE_X86_64 => "x86-64".to_owned(),
+            MACHINE_AARCH64 => "AArch64".to_owned(),
+            other => format!("ELF machine {other}"),
+        };
+        write!(f, "{:.2} MB, {machine}, ", self.size as f64 / 1e6)?;
+        if self.is_static() {
+            f.write_str("static: no loader, no shared library")
+        } else {
+            write!(f, "dynamic: {} shared libraries", self.needed)
+        }
+    }
+}
+
+const LITTLE_ENDIAN: u8 = 1;
+const MACHINE_ARM: u16 = 40;
+const MACHINE_X86_64: u16 = 62;
+const MACHINE_AARCH64: u16 = 183;
+const SEGMENT_LOAD: u64 = 1;
+const SEGMENT_DYNAMIC: u64 = 2;
+const SEGMENT_INTERPRETER: u64 = 3;
+const DYNAMIC_END: u64 = 0;
+const DYNAMIC_NEEDED: u64 = 1;
+
+/// Access to fields; nothing outside the file is read.
+struct Fields<'b> {
+    bytes: &'b [u8],
+    wide: bool,
+}
+
+impl Fields<'_> {
+    fn number(&self, at: usize, octets: usize) -> Option<u64> {
+        let field = self.bytes.get(at..at.checked_add(octets)?)?;
+        Some(field.iter().rev().fold(0, |number, &octet| number << 8 | u64::from(octet)))
+    }
+
+    /// A field of the machine's word length.
+    fn word(&self, at: usize) -> Option<u64> {
+        self.number(at, self.word_len())
+    }
+
+    fn word_len(&self) -> usize {
+        if self.wide { 8 } else { 4 }
+    }
+
+    /// Libraries named in the dynamic section at `offset`, `len` octets long.
+    fn needed(&self, offset: u64, len: u64) -> Option<usize> {
+        let section =
+            self.bytes.get(usize::try_from(offset).ok()?..usize::try_from(offset.checked_add(len)?).ok()?)?;
+        let fields = Fields { bytes: section, wide: self.wide };
+        let tags = (0..section.len()).step_by(2 * self.word_len()).map_while(|at| fields.word(at));
+        Some(tags.take_while(|&tag| tag != DYNAMIC_END).filter(|&tag| tag == DYNAMIC_NEEDED).count())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A 64-bit file with one segment of each kind that counts.
+    fn sample(dynamic_tag: u64, interpreter: u32) -> Vec<u8> {
+        let mut bytes = vec![0; 64 + 3 * 56 + 32];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[18..20].copy_from_slice(&183u16.to_le_bytes());
+        bytes[32..40].copy_from_slice(&64u64.to_le_bytes());
+        bytes[54..56].copy_from_slice(&56u16.to_le_bytes());
+        bytes[56..58].copy_from_slice(&3u16.to_le_bytes());
+        let dynamic_at = 64 + 3 * 56;
+        for (entry, (kind, offset, address, in_file, in_memory)) in [
+            (1, 0, 0x2000_0000u64, 10u64, 30u64),
+            (interpreter, 0, 0, 0, 0),
+            (2, dynamic_at as u64, 0, 32, 32),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let at = 64 + entry * 56;
+            bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+            for (field, value) in [(8, offset), (16, address), (32, in_file), (40, in_memory)] {
+                bytes[at + field..at + field + 8].copy_from_slice(&u64::to_le_bytes(value));
+            }
+        }
+        bytes[dynamic_at..dynamic_at + 8].copy_from_slice(&dynamic_tag.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn static_is_told_from_dynamic() {
+        assert!(Executable::parse(&sample(30, 4)).unwrap().is_static());
+        assert!(!Executable::parse(&sample(DYNAMIC_NEEDED, 4)).unwrap().is_static());
+        assert!(!Executable::parse(&sample(30, 3)).unwrap().is_static());
+    }
+
+    #[test]
+    fn flash_and_ram_are_counted_apart() {
+        let executable = Executable::parse(&sample(30, 4)).unwrap();
+        assert_eq!((executable.flash(), executable.static_ram(0x2000_0000)), (10, 30));
+        assert_eq!(executable.static_ram(0x2000_0001), 0);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_refused_not_misread() {
+        let whole = sample(DYNAMIC_NEEDED, 3);
+        for len in 0..whole.len() {
+            assert_eq!(Executable::parse(&whole[..len]), None, "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn this_very_program_is_read() {
+        let executable = Executable::open(&std::env::current_exe().unwrap()).unwrap();
+        assert!(executable.flash() > 0);
+    }
+}

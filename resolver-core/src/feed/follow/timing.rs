@@ -1,0 +1,66 @@
+//! When to ask again, and when to leave it for a while.
+
+use core::time::Duration;
+
+/// A change-set that overtook another waits this long for it before the missing one is fetched: longer than the
+/// jitter of a broker that delivers live messages on several connections, shorter than anyone would notice.
+pub(super) const REORDER: Duration = Duration::from_millis(50);
+/// What was asked of the broker should be there after this; brokers deliver retained messages within milliseconds, but a
+/// restart storm of a large fleet may take seconds.
+pub(super) const RETRY: Duration = Duration::from_secs(2);
+/// So often something is asked for in vain before it is given up for lost.
+pub(super) const MAX_TRIES: u8 = 3;
+/// The head is all that a waiting node can ask for: it never gives up, but asks at most every 2^5 × [`RETRY`] = 64 s.
+pub(super) const MAX_HEAD_DOUBLINGS: u8 = 5;
+/// First pause after a failed resynchronisation; doubled for each one that follows.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause: an origin that is mended is followed again within this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A failure this long after the end of the pause for the one before is a first one again.
+const FORGIVEN: Duration = Duration::from_secs(30);
+
+/// Failures in a row, and the pause after each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backoff {
+    failures: u8,
+    /// End of the last pause.
+    until: crate::Instant,
+}
+
+impl Backoff {
+    pub(super) const NEW: Self = Self { failures: 0, until: crate::Instant::from_micros(0) };
+
+    /// One more failure; returns when to try again.
+    pub(super) fn fail(&mut self, now: crate::Instant, jitter: &mut Jitter) -> crate::Instant {
+        if now.saturating_since(self.until) > FORGIVEN {
+            self.failures = 0;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        self.until = now + jitter.spread(pause);
+        self.until
+    }
+}
+
+/// A stream of numbers that keeps nodes from acting in step (SplitMix64; not for cryptography).
+pub(super) struct Jitter(u64);
+
+impl Jitter {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut word = self.0;
+        word = (word ^ word >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        word = (word ^ word >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        word ^ word >> 31
+    }
+
+    /// From a half to the whole of `span`.
+    pub(super) fn spread(&mut self, span: Duration) -> Duration {
+        let half = span.as_micros() as u64 / 2;
+        Duration::from_micros(half + self.next() % (half + 1))
+    }
+}
