@@ -300,15 +300,15 @@ fn flags_of_a_reply() {
     let len = writer.finish();
     let theirs = Message::from_vec(&out[..len]).unwrap().metadata;
     assert_eq!((theirs.id, theirs.op_code, theirs.response_code), (9, OpCode::Query, ResponseCode::Refused));
-    assert!(theirs.truncation && theirs.recursion_desired && !theirs.authoritative);
-    assert!(!theirs.recursion_available && !theirs.authentic_data && !theirs.checking_disabled);
+    assert!(theirs.truncation && theirs.recursion_desired && theirs.checking_disabled);
+    assert!(!theirs.authoritative && !theirs.recursion_available && !theirs.authentic_data);
 
     octets[2] = 0x79;
     let Err(QueryError::Opcode(header)) = Query::read(&octets[..len]) else { panic!("opcode 15") };
     let mut writer = Writer::header_only(&mut out, header).unwrap();
     writer.set_rcode(Rcode::NOTIMP);
     let len = writer.finish();
-    assert_eq!(&out[..len], [0, 9, 0xF9, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(&out[..len], [0, 9, 0xF9, 0x14, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]
