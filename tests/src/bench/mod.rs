@@ -1,0 +1,53 @@
+//! The project's figures: each bench sets up its own peers, measures, and reports in a table and a line of JSON.
+
+mod apply;
+mod cold_start;
+mod faults;
+mod memory;
+mod million;
+mod propagation;
+mod query_cost;
+mod report;
+
+pub use report::Report;
+
+/// A bench: its name, what it measures, and how.
+pub struct Bench {
+    /// As the command line calls it.
+    pub name: &'static str,
+    /// In a few words.
+    pub summary: &'static str,
+    run: fn(&mut Report),
+}
+
+impl Bench {
+    /// All of them, the quick ones first.
+    pub const ALL: [Self; 6] = [
+        Self {
+            name: "propagation",
+            summary: "UPDATE's response to new answer at a node",
+            run: propagation::run,
+        },
+        Self {
+            name: "apply",
+            summary: "change-sets of 100 RRsets through verify and apply",
+            run: apply::run,
+        },
+        Self { name: "query-cost", summary: "CPU per UDP query, beside NSD and Knot", run: query_cost::run },
+        Self { name: "memory", summary: "a node's resident memory with 1,000,000 RRsets", run: memory::run },
+        Self { name: "cold-start", summary: "empty node to 1,000,000 RRsets served", run: cold_start::run },
+        Self { name: "faults", summary: "100,000 updates while everything is killed", run: faults::run },
+    ];
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        Self::ALL.iter().find(|bench| bench.name == name)
+    }
+
+    /// Measures.
+    pub fn run(&self) -> Report {
+        let mut report = Report::new(self.name);
+        (self.run)(&mut report);
+        report
+    }
+}

@@ -1,0 +1,98 @@
+//! Brokers as real processes.
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::ports::Port;
+use crate::process::Process;
+use crate::wait::eventually;
+use crate::{Scratch, binary};
+
+/// Which broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerKind {
+    /// mosquitto; what it retains survives only in memory.
+    Mosquitto,
+    /// mosquitto that keeps its state on disk, saved at every change.
+    MosquittoPersistent,
+    /// The one inside `fingerpost`.
+    Embedded,
+}
+
+/// A running broker. It keeps its port over restarts.
+pub struct Broker {
+    kind: BrokerKind,
+    port: Port,
+    directory: PathBuf,
+    log: PathBuf,
+    process: Process,
+}
+
+impl Broker {
+    /// Starts one and waits until it takes connections.
+    #[track_caller]
+    pub fn start(scratch: &Scratch, kind: BrokerKind) -> Self {
+        let port = Port::claim();
+        let directory = scratch.directory(&format!("broker-{}", port.number()));
+        let log = scratch.path().join(format!("broker-{}.log", port.number()));
+        let process = launch(kind, &port, &directory, &log);
+        Self { kind, port, directory, log, process }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// SIGKILL. Without persistence its retained messages are gone.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Self::kill`], on the same port.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process = launch(self.kind, &self.port, &self.directory, &self.log);
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+#[track_caller]
+fn launch(kind: BrokerKind, port: &Port, directory: &std::path::Path, log: &std::path::Path) -> Process {
+    let mut command = match kind {
+        BrokerKind::Mosquitto | BrokerKind::MosquittoPersistent => {
+            let persistence = if kind == BrokerKind::Mosquitto {
+                "persistence false\n".to_owned()
+            } else {
+                // Saved after each single change: as close to durable as mosquitto comes.
+                format!(
+                    "persistence true\npersistence_location {}/\nautosave_on_changes true\nautosave_interval 1\n",
+                    directory.display()
+                )
+            };
+            let config = directory.join("mosquitto.conf");
+            let text = format!(
+                "listener {} 127.0.0.1\nallow_anonymous true\nuser root\nlog_type warning\nlog_type error\n\
+                 max_queued_messages 0\nmax_inflight_messages 1000\nset_tcp_nodelay true\n{persistence}",
+                port.number()
+            );
+            std::fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));
+            let mut command = Command::new(binary::required("mosquitto"));
+            command.arg("-c").arg(config);
+            command
+        }
+        BrokerKind::Embedded => binary::command(&["broker", "--listen", &port.address().to_string()]),
+    };
+    let mut process = Process::start("broker", &mut command, log);
+    eventually("the broker listens", || {
+        process.assert_running();
+        TcpStream::connect_timeout(&port.address(), Duration::from_secs(1)).ok()
+    });
+    process
+}

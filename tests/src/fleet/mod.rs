@@ -1,0 +1,55 @@
+//! Origins and nodes as real processes, configured through files like anybody's.
+
+mod node;
+mod origin;
+mod zone;
+
+use std::time::Duration;
+
+pub use node::{Node, NodeBuilder};
+pub use origin::{Origin, OriginBuilder};
+pub use zone::{Zone, address_of};
+
+use crate::metrics::Metrics;
+use crate::wait::{DEADLINE, eventually_within};
+
+/// What a process says it has of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct State {
+    /// Epoch.
+    pub epoch: u64,
+    /// Serial of the feed (not of the SOA).
+    pub serial: u64,
+    /// Digest of the content, in hexadecimal.
+    pub digest: String,
+}
+
+impl State {
+    /// Reads it from metrics.
+    pub fn of(metrics: &Metrics, apex: &str) -> Option<Self> {
+        let zone = format!("zone=\"{apex}\"");
+        let labels = [zone.as_str()];
+        Some(Self {
+            epoch: metrics.sum("fingerpost_zone_epoch", &labels)? as u64,
+            serial: metrics.sum("fingerpost_zone_serial", &labels)? as u64,
+            digest: metrics.label("fingerpost_zone_digest", &labels, "digest")?,
+        })
+    }
+}
+
+/// Waits until `node` serves what `origin` has of `zone`; returns it.
+#[track_caller]
+pub fn converge(origin: &Origin, node: &Node, zone: &Zone) -> State {
+    converge_within(DEADLINE, origin, node, zone)
+}
+
+/// See [`converge`].
+#[track_caller]
+pub fn converge_within(deadline: Duration, origin: &Origin, node: &Node, zone: &Zone) -> State {
+    let what = format!("the node serves what the origin has of {}", zone.apex());
+    eventually_within(deadline, &what, || {
+        // The node first: what the origin has afterwards can only be newer.
+        let served = node.state(zone)?;
+        (served == origin.state(zone)?).then_some(served)
+    })
+}

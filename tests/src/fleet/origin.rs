@@ -1,0 +1,262 @@
+//! An origin as a process.
+
+use std::fmt::Write;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{State, Zone};
+use crate::metrics::Metrics;
+use crate::ports::Port;
+use crate::process::Process;
+use crate::wait::{DEADLINE, eventually, eventually_within};
+use crate::{Scratch, binary};
+
+/// An origin to be started.
+pub struct OriginBuilder {
+    directory: PathBuf,
+    log: PathBuf,
+    broker: SocketAddr,
+    zones: Vec<Zone>,
+    ring: Option<u32>,
+    payload_limit: Option<usize>,
+}
+
+impl OriginBuilder {
+    /// Serves `zone` too; `zone`'s text becomes its zone file, `zone`'s TSIG key may update it.
+    pub fn zone(mut self, zone: &Zone) -> Self {
+        self.zones.push(zone.clone());
+        self
+    }
+
+    /// Slots of each ring.
+    pub fn ring(mut self, slots: u32) -> Self {
+        self.ring = Some(slots);
+        self
+    }
+
+    /// Largest payload.
+    pub fn payload_limit(mut self, octets: usize) -> Self {
+        self.payload_limit = Some(octets);
+        self
+    }
+
+    /// Writes its files, starts it and waits until it is ready.
+    #[track_caller]
+    pub fn start(self) -> Origin {
+        self.start_within(DEADLINE)
+    }
+
+    /// See [`Self::start`]; for what takes long to load.
+    #[track_caller]
+    pub fn start_within(self, deadline: Duration) -> Origin {
+        let update = Port::claim();
+        let metrics = Port::claim();
+        for zone in &self.zones {
+            write_zone_file(&self.directory, zone, zone.text());
+            let key = self.directory.join(format!("{}.key", zone.file_name()));
+            write(&key, format!("{}\n", zone.secret_key()));
+            fs::set_permissions(&key, fs::Permissions::from_mode(0o600))
+                .unwrap_or_else(|error| panic!("{}: {error}", key.display()));
+        }
+        let config = self.directory.join("origin.toml");
+        write(&config, self.config(&update, &metrics));
+        let process = launch(&config, &self.log);
+        let mut origin =
+            Origin { directory: self.directory, log: self.log, config, update, metrics, process };
+        origin.await_ready(deadline);
+        origin
+    }
+
+    fn config(&self, update: &Port, metrics: &Port) -> String {
+        let mut text = "state_dir = \"state\"\n".to_owned();
+        if let Some(octets) = self.payload_limit {
+            let _ = writeln!(text, "payload_limit = {octets}");
+        }
+        if let Some(slots) = self.ring {
+            let _ = writeln!(text, "ring = {slots}");
+        }
+        let _ = write!(
+            text,
+            "[broker]\nhost = \"{}\"\nport = {}\n[update]\nlisten = [\"{}\"]\n[metrics]\nlisten = \"{}\"\n",
+            self.broker.ip(),
+            self.broker.port(),
+            update.address(),
+            metrics.address(),
+        );
+        for zone in &self.zones {
+            let _ = write!(
+                text,
+                "[[tsig]]\nname = {:?}\nalgorithm = \"hmac-sha256\"\nsecret = \"{}\"\n\
+                 [[zone]]\nname = {:?}\nfile = \"{file}.zone\"\nkey = \"{file}.key\"\nupdate_keys = [{:?}]\n",
+                zone.tsig().name,
+                zone.tsig().base64(),
+                zone.apex(),
+                zone.tsig().name,
+                file = zone.file_name(),
+            );
+        }
+        text
+    }
+}
+
+/// A running origin. It keeps its ports, files and state over restarts.
+pub struct Origin {
+    directory: PathBuf,
+    log: PathBuf,
+    config: PathBuf,
+    update: Port,
+    metrics: Port,
+    process: Process,
+}
+
+impl Origin {
+    /// An origin that publishes on `broker`.
+    pub fn build(scratch: &Scratch, broker: SocketAddr) -> OriginBuilder {
+        let number = Port::claim().number();
+        OriginBuilder {
+            directory: scratch.directory(&format!("origin-{number}")),
+            log: scratch.path().join(format!("origin-{number}.log")),
+            broker,
+            zones: Vec::new(),
+            ring: None,
+            payload_limit: None,
+        }
+    }
+
+    /// Where it takes updates.
+    pub fn update_address(&self) -> SocketAddr {
+        self.update.address()
+    }
+
+    /// Its metrics now; panics if there are none.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        Metrics::fetch(self.metrics.address()).unwrap_or_else(|| panic!("no metrics from the origin"))
+    }
+
+    /// What it has of `zone`; `None` if it does not say.
+    pub fn state(&self, zone: &Zone) -> Option<State> {
+        State::of(&Metrics::fetch(self.metrics.address())?, zone.apex())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// SIGTERM, and waits for its end.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        self.process.terminate()
+    }
+
+    /// Starts it again and waits until it is ready.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.process = launch(&self.config, &self.log);
+        self.await_ready(DEADLINE);
+    }
+
+    /// Deletes its state (while it is down).
+    pub fn forget(&self) {
+        let state = self.directory.join("state");
+        fs::remove_dir_all(&state).unwrap_or_else(|error| panic!("{}: {error}", state.display()));
+    }
+
+    /// Writes the zone file and tells it to look.
+    #[track_caller]
+    pub fn reload(&self, zone: &Zone, text: &str) {
+        let done = self.reloads(zone);
+        self.write_zone_file(zone, text);
+        self.request_reload();
+        eventually("the zone file is reloaded", || (self.reloads(zone) > done).then_some(()));
+    }
+
+    /// Replaces the zone file, and says nothing.
+    pub fn write_zone_file(&self, zone: &Zone, text: &str) {
+        write_zone_file(&self.directory, zone, text);
+    }
+
+    /// Removes the zone file, and says nothing.
+    pub fn remove_zone_file(&self, zone: &Zone) {
+        let _ = fs::remove_file(self.directory.join(format!("{}.zone", zone.file_name())));
+    }
+
+    /// SIGHUP.
+    pub fn request_reload(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
+    /// Zone files taken so far.
+    pub fn reloads(&self, zone: &Zone) -> u64 {
+        self.count("fingerpost_origin_reloads_total", zone, "result=\"ok\"")
+    }
+
+    /// Zone files refused so far.
+    pub fn reload_failures(&self, zone: &Zone) -> u64 {
+        self.count("fingerpost_origin_reloads_total", zone, "result=\"refused\"")
+    }
+
+    /// Waits until the broker has everything: what it has is acknowledged, the snapshot included.
+    #[track_caller]
+    pub fn await_published(&self, zone: &Zone) {
+        self.await_published_within(DEADLINE, zone);
+    }
+
+    /// See [`Self::await_published`].
+    #[track_caller]
+    pub fn await_published_within(&self, deadline: Duration, zone: &Zone) {
+        eventually_within(deadline, &format!("{} is published", zone.apex()), || {
+            let metrics = Metrics::fetch(self.metrics.address())?;
+            let waiting =
+                metrics.sum("fingerpost_origin_unpublished", &[&format!("zone=\"{}\"", zone.apex())])?;
+            (waiting == 0.0).then_some(())
+        });
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    fn count(&self, metric: &str, zone: &Zone, label: &str) -> u64 {
+        Metrics::fetch(self.metrics.address())
+            .map_or(0, |metrics| metrics.count(metric, &[&format!("zone=\"{}\"", zone.apex()), label]))
+    }
+
+    #[track_caller]
+    fn await_ready(&mut self, deadline: Duration) {
+        eventually_within(deadline, "the origin is ready", || {
+            self.process.assert_running();
+            Metrics::fetch(self.metrics.address())
+        });
+    }
+}
+
+fn launch(config: &Path, log: &Path) -> Process {
+    let mut command = binary::command(&["origin", "--config"]);
+    Process::start("origin", command.arg(config), log)
+}
+
+/// In one step, as an operator's tool should: an origin that looks meanwhile sees the old or the new file.
+fn write_zone_file(directory: &Path, zone: &Zone, text: &str) {
+    let path = directory.join(format!("{}.zone", zone.file_name()));
+    let temporary = path.with_extension("new");
+    write(&temporary, text);
+    fs::rename(&temporary, &path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
