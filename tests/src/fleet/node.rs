@@ -152,6 +152,16 @@ impl Node {
         State::of(&Metrics::fetch(self.metrics.address())?, zone.apex())
     }
 
+    /// How often something happened while it followed a zone's feed: "gap", "resync", "full", …
+    pub fn event(&self, zone: &Zone, event: &str) -> u64 {
+        self.count("fingerpost_feed_events_total", zone, &format!("event=\"{event}\""))
+    }
+
+    /// How many messages of a zone's feed it refused for a reason: "signature", "stale", …
+    pub fn refused(&self, zone: &Zone, reason: &str) -> u64 {
+        self.count("fingerpost_feed_refused_total", zone, &format!("reason=\"{reason}\""))
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
@@ -212,6 +222,10 @@ impl Node {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    fn count(&self, metric: &str, zone: &Zone, label: &str) -> u64 {
+        self.metrics().count(metric, &[&format!("zone=\"{}\"", zone.apex()), label])
     }
 
     #[track_caller]
