@@ -48,12 +48,12 @@ impl BucketId {
 
     /// The two halves; `None` at the deepest level.
     pub fn children(self) -> Option<[Self; 2]> {
-        (self.depth() < Self::MAX_DEPTH).then(|| [Self(self.0 << 1), Self(self.0 << 1 | 1)])
+        (self.depth() < Self::MAX_DEPTH).then_some([Self(self.0 << 1), Self(self.0 << 1 | 1)])
     }
 
     /// The bucket that this is a half of; `None` for the root.
     pub fn parent(self) -> Option<Self> {
-        (self.0 > 1).then(|| Self(self.0 >> 1))
+        (self.0 > 1).then_some(Self(self.0 >> 1))
     }
 
     /// Hash of an RRset's key: the first four octets, big-endian, of SHA-256 over lower-case relative owner labels in wire form,

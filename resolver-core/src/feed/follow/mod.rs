@@ -31,8 +31,6 @@
 mod resync;
 mod steps;
 mod subscriptions;
-#[cfg(test)]
-mod tests;
 mod timing;
 mod window;
 mod zone;

@@ -16,8 +16,6 @@
 
 mod codec;
 mod seal;
-#[cfg(test)]
-mod tests;
 
 use core::fmt;
 
