@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use resolver_core::answer::Counters;
 use resolver_core::feed::follow::{Phase, ZoneCounters};
@@ -24,7 +23,7 @@ pub(super) fn register(
     follower: &Arc<Follower>,
     workers: &udp::Workers,
     tcp: &tcp::Server,
-    files: Option<&Arc<StateFiles>>,
+    files: Option<&StateFiles>,
     client: &Client,
 ) {
     program(registry);
@@ -110,16 +109,14 @@ fn queries(registry: &Registry, workers: Vec<Arc<Mutex<udp::Tally>>>, tcp: tcp::
 
 fn zones(registry: &Registry, view: Arc<SharedView>, follower: Arc<Follower>) {
     registry.collect_with(move |out| {
-        let mut digests = Vec::new();
         let zones: Vec<(String, Option<Position>, Option<ZoneStatus>, u64)> = view
             .zones()
             .iter()
             .map(|(apex, id)| {
-                let (position, rrsets, digest) = {
+                let (position, rrsets) = {
                     let view = view.read();
-                    (view.position(*id), view.store().rrset_count(*id), view.store().digest(*id))
+                    (view.position(*id), view.store().rrset_count(*id))
                 };
-                digests.push(HEXLOWER.encode(&digest.to_bytes()));
                 (apex.to_string(), position, follower.status(*id), rrsets)
             })
             .collect();
@@ -148,12 +145,6 @@ fn zones(registry: &Registry, view: Arc<SharedView>, follower: Arc<Follower>) {
                 if let Some(value) = status.as_ref().and_then(|status| value(*position, status)) {
                     out.sample(&[("zone", apex)], value);
                 }
-            }
-        }
-        out.family("zone_digest", "Always 1; the label tells the digest of what is served.", Kind::Gauge);
-        for ((apex, position, ..), digest) in zones.iter().zip(&digests) {
-            if position.is_some() {
-                out.sample(&[("zone", apex), ("digest", digest)], 1.0);
             }
         }
         out.family("zone_rrsets", "RRsets served.", Kind::Gauge);
@@ -252,14 +243,9 @@ fn broker(registry: &Registry, client: Client, follower: Arc<Follower>) {
     });
 }
 
-fn state(registry: &Registry, files: &Arc<StateFiles>) {
-    let files = files.clone();
+fn state(registry: &Registry, files: &StateFiles) {
+    let tally = files.tally.clone();
     registry.collect_with(move |out| {
-        out.family("zone_saved_serial", "Number of the change-set that is on disk; 0: none.", Kind::Gauge);
-        for (apex, serial) in files.serials() {
-            out.sample(&[("zone", &apex.to_string())], serial as f64);
-        }
-        let tally = &files.tally;
         out.family("state_files_total", "What happened to files of last known good.", Kind::Counter);
         for (event, count) in [
             ("loaded", &tally.loaded),

@@ -38,8 +38,6 @@ struct ZoneFile {
     path: PathBuf,
     apex: Name,
     zone: ZoneId,
-    /// Serial of what the file holds; 0: nothing.
-    serial: AtomicU64,
 }
 
 /// What happened to files.
@@ -96,15 +94,9 @@ impl StateFiles {
             path: directory.join(file_name(apex)),
             apex: apex.clone(),
             zone: *zone,
-            serial: AtomicU64::new(0),
         };
         let zones = view.zones().iter().map(file).collect();
         Ok(Self { directory, zones, tally: Arc::default() })
-    }
-
-    /// Each zone, and the serial of what its file holds.
-    pub(super) fn serials(&self) -> impl Iterator<Item = (&Name, u64)> {
-        self.zones.iter().map(|file| (&file.apex, file.serial.load(Ordering::Relaxed)))
     }
 
     /// Loads what there is.
@@ -120,7 +112,6 @@ impl StateFiles {
                 Ok((position, rrsets)) => {
                     self.tally.loaded.fetch_add(1, Ordering::Relaxed);
                     let Position { epoch, serial } = position;
-                    file.serial.store(serial, Ordering::Relaxed);
                     let took = began.elapsed();
                     tracing::info!(zone = %file.apex, epoch, serial, rrsets, ?took, "last known good is served");
                 }
@@ -143,7 +134,6 @@ impl StateFiles {
             match self.attempt(file, view, budget)? {
                 Attempt::Saved(position) => {
                     self.tally.saved.fetch_add(1, Ordering::Relaxed);
-                    file.serial.store(position.serial, Ordering::Relaxed);
                     return Ok(Some(position));
                 }
                 Attempt::Empty => return Ok(None),
