@@ -152,9 +152,9 @@ impl Node {
         State::of(&Metrics::fetch(self.metrics.address())?, zone.apex())
     }
 
-    /// How often something happened while it followed a zone's feed: "gap", "resync", "full", …
-    pub fn event(&self, zone: &Zone, event: &str) -> u64 {
-        self.count("fingerpost_feed_events_total", zone, &format!("event=\"{event}\""))
+    /// How often something happened while it followed a zone's feed: "gaps", "resyncs", "full", …
+    pub fn events(&self, zone: &Zone, event: &str) -> u64 {
+        self.count(&format!("fingerpost_zone_{event}_total"), zone, "")
     }
 
     /// How many messages of a zone's feed it refused for a reason: "signature", "stale", …
