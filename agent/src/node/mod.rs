@@ -20,6 +20,9 @@ mod tcp;
 mod udp;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;

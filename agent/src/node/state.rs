@@ -137,7 +137,7 @@ impl StateFiles {
     }
 
     /// Saves zone number `index`; `None` if it has no state, or changed too fast.
-    fn save(&self, index: usize, view: &SharedView) -> io::Result<Option<Position>> {
+    pub(super) fn save(&self, index: usize, view: &SharedView) -> io::Result<Option<Position>> {
         let file = &self.zones[index];
         let mut budget = FIRST_BUDGET;
         for _ in 0..ATTEMPTS {
