@@ -115,42 +115,42 @@ impl Sections<'_, '_, '_> {
                 if self.put_match(zone, parameters, &[], name.as_wire())? {
                     return Ok(());
                 }
-                self.put_encloser_proof(zone, parameters, name, name.label_count().saturating_sub(1))
-            }
-            Denial::Name { encloser } => {
-                self.put_encloser_proof(zone, parameters, name, encloser)?;
-                self.put_cover(zone, parameters, WILDCARD, name.ancestor_wire(encloser))
+                let parent = name.label_count().saturating_sub(1);
+                self.put_encloser_proof(zone, parameters, name, parent).map(|_| ())
             }
             Denial::Expansion { encloser } => {
                 self.put_cover(zone, parameters, &[], name.ancestor_wire(encloser + 1))
             }
+            // The wildcard that matters to a validator is the one below the encloser that is proven.
+            Denial::Name { encloser } => match self.put_encloser_proof(zone, parameters, name, encloser)? {
+                Some(proven) => self.put_cover(zone, parameters, WILDCARD, name.ancestor_wire(proven)),
+                None => Ok(()),
+            },
             Denial::ExpansionType { encloser, .. } => {
                 self.put_encloser_proof(zone, parameters, name, encloser)?;
-                let matched = self.put_match(zone, parameters, WILDCARD, name.ancestor_wire(encloser))?;
-                if !matched {
-                    self.put_cover(zone, parameters, WILDCARD, name.ancestor_wire(encloser))?;
-                }
-                Ok(())
+                self.put_match(zone, parameters, WILDCARD, name.ancestor_wire(encloser)).map(|_| ())
             }
         }
     }
 
     /// The closest provable encloser at or above the ancestor with `encloser` labels, and that the next closer
-    /// name is covered (RFC 5155 section 7.2.1).
+    /// name is covered (RFC 5155 section 7.2.1). Returns the labels of the former; the apex at least has a
+    /// record in every whole chain.
     fn put_encloser_proof(
         &mut self,
         zone: ZoneId,
         parameters: &Parameters,
         name: &Name,
         encloser: usize,
-    ) -> Result<(), Overflow> {
+    ) -> Result<Option<usize>, Overflow> {
         let apex_labels = self.store().apex_name(zone).label_count();
         for labels in (apex_labels..=encloser).rev() {
             if self.put_match(zone, parameters, &[], name.ancestor_wire(labels))? {
-                return self.put_cover(zone, parameters, &[], name.ancestor_wire(labels + 1));
+                self.put_cover(zone, parameters, &[], name.ancestor_wire(labels + 1))?;
+                return Ok(Some(labels));
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The NSEC3 record that matches the name, if there is one.

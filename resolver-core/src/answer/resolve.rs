@@ -170,7 +170,12 @@ impl<'s, 'm, 'b> Resolution<'s, 'm, 'b> {
     ) -> Result<Step, Overflow> {
         let at = self.sections.written();
         if let Some(rrset) = self.choose(owner) {
-            self.sections.put(Section::Answer, subject.owner(), owner, rrset, rrset.ttl)?;
+            // A DNAME that redirected to its own owner stands there already.
+            if rrset.rtype == Rtype::DNAME && encloser.is_none() {
+                self.sections.put_once(Section::Answer, subject.owner(), owner, rrset)?;
+            } else {
+                self.sections.put(Section::Answer, subject.owner(), owner, rrset, rrset.ttl)?;
+            }
             self.note_expansion(subject.zone, at, encloser);
             return Ok(Step::Done);
         }
