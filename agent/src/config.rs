@@ -86,9 +86,7 @@ pub struct Error {
 
 impl Error {
     fn of_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
-        let line = error
-            .span()
-            .map(|span| 1 + text.bytes().take(span.start).filter(|&octet| octet == b'\n').count());
+        let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
         Self {
             file: path.to_owned(),
             line,
