@@ -86,7 +86,9 @@ pub struct Error {
 
 impl Error {
     fn of_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
-        let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = error
+            .span()
+            .map(|span| 1 + text.bytes().take(span.start).filter(|&octet| octet == b'\n').count());
         Self {
             file: path.to_owned(),
             line,

@@ -361,6 +361,45 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_is_good_and_shows_the_defaults() {
+        let sample = include_str!("../../../config/node.toml");
+        let shown = config::parse::<Config>(sample, Path::new("node.toml")).unwrap();
+        // Every commented key, taken at its word, is a key and has its default.
+        let mut explicit = String::new();
+        for line in sample.lines() {
+            let setting = line.strip_prefix("# ").filter(|rest| {
+                rest.split_once(" = ").is_some_and(|(key, _)| {
+                    key.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_')
+                })
+            });
+            match setting {
+                // They need files, a TLS build, or exclude each other.
+                Some(setting)
+                    if ["username", "password", "ca ", "cert", "key ", "listen", "workers"]
+                        .iter()
+                        .any(|left_out| setting.starts_with(left_out)) => {}
+                Some(setting) => explicit.push_str(setting),
+                None => explicit.push_str(line),
+            }
+            explicit.push('\n');
+        }
+        let explicit = config::parse::<Config>(&explicit, Path::new("node.toml")).unwrap();
+        let settings = |config: &Config| {
+            let broker = config.broker.settings(&config.client_id()).unwrap();
+            (broker.client_id, broker.port, broker.protocol, broker.keep_alive)
+        };
+        assert_eq!(settings(&shown), settings(&explicit));
+        let plain = |config: &Config| {
+            let mut config = config.clone();
+            config.broker.client_id = None;
+            config.broker.port = None;
+            config.broker.keep_alive = None;
+            format!("{config:?}")
+        };
+        assert_eq!(plain(&shown), plain(&explicit));
+    }
+
+    #[test]
     fn a_zone_stands_once() {
         let twice = format!("{GOOD}[[zone]]\nname = \"EXAMPLE.org.\"\nkeys = [\"KEY\"]\n");
         assert!(parse(&twice).unwrap_err().to_string().contains("stands twice"));

@@ -181,9 +181,14 @@ impl Phases {
             let position = view.read().position(*id);
             let (epoch, serial) = (position.map(|at| at.epoch), position.map(|at| at.serial));
             match phase {
-                Some(phase @ (Phase::Full | Phase::Diverged)) => {
-                    tracing::error!(zone = %apex, ?phase, epoch, serial, "the zone cannot be kept up");
-                }
+                Some(Phase::Full) => tracing::error!(
+                    zone = %apex, epoch, serial,
+                    "the store is full: the zone stays as it was; raise `memory`"
+                ),
+                Some(Phase::Diverged) => tracing::error!(
+                    zone = %apex, epoch, serial,
+                    "what the feed brings does not have the signed digest: the zone stays as it was"
+                ),
                 Some(phase) => tracing::info!(zone = %apex, ?phase, epoch, serial, "zone"),
                 None => {}
             }

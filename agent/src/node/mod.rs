@@ -103,7 +103,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let tcp = tcp::Server::start(&config, workers.addresses(), &view, context.stop.clone()).await?;
     let (client, events) = mqtt::connect(settings);
     let follower = Arc::new(Follower::new(&config, &zones, &view)?);
-    report::register(&context.metrics, &view, &follower, &workers, &tcp, files.as_deref(), &client);
+    report::register(&context.metrics, &view, &follower, &workers, &tcp, files.clone(), &client);
     for address in workers.addresses() {
         tracing::info!(%address, "answering");
     }

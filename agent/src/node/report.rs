@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use resolver_core::answer::Counters;
 use resolver_core::feed::follow::{Phase, ZoneCounters};
-use resolver_core::feed::{Position, ZoneStatus};
+use resolver_core::feed::{Digest, Position, ZoneStatus};
+use resolver_core::records::ZoneId;
+use resolver_core::wire::Name;
 
 use super::feed::Follower;
 use super::state::StateFiles;
@@ -23,12 +26,12 @@ pub(super) fn register(
     follower: &Arc<Follower>,
     workers: &udp::Workers,
     tcp: &tcp::Server,
-    files: Option<&StateFiles>,
+    files: Option<Arc<StateFiles>>,
     client: &Client,
 ) {
     program(registry);
     queries(registry, workers.tallies(), tcp.watch());
-    zones(registry, view.clone(), follower.clone());
+    zones(registry, view.clone(), follower.clone(), files.clone());
     memory(registry, view.clone());
     broker(registry, client.clone(), follower.clone());
     if let Some(files) = files {
@@ -107,55 +110,69 @@ fn queries(registry: &Registry, workers: Vec<Arc<Mutex<udp::Tally>>>, tcp: tcp::
     });
 }
 
-fn zones(registry: &Registry, view: Arc<SharedView>, follower: Arc<Follower>) {
+/// A zone at the moment of asking.
+struct Zone {
+    apex: String,
+    position: Option<Position>,
+    digest: Digest,
+    rrsets: u64,
+    status: Option<ZoneStatus>,
+    saved: Option<Position>,
+}
+
+fn zones(
+    registry: &Registry,
+    view: Arc<SharedView>,
+    follower: Arc<Follower>,
+    files: Option<Arc<StateFiles>>,
+) {
     registry.collect_with(move |out| {
-        let zones: Vec<(String, Option<Position>, Option<ZoneStatus>, u64)> = view
-            .zones()
-            .iter()
-            .map(|(apex, id)| {
-                let (position, rrsets) = {
-                    let view = view.read();
-                    (view.position(*id), view.store().rrset_count(*id))
-                };
-                (apex.to_string(), position, follower.status(*id), rrsets)
-            })
-            .collect();
-        type Value = fn(Option<Position>, &ZoneStatus) -> Option<f64>;
-        let gauges: [(&str, &str, Value); 4] = [
-            ("zone_epoch", "Epoch served.", |position, _| position.map(|at| at.epoch.into())),
-            ("zone_serial", "Number of the change-set served.", |position, _| {
-                position.map(|at| at.serial as f64)
+        let now = |(index, (apex, id)): (usize, &(Name, ZoneId))| {
+            let locked = view.read();
+            Zone {
+                apex: apex.to_string(),
+                position: locked.position(*id),
+                digest: locked.store().digest(*id),
+                rrsets: locked.store().rrset_count(*id),
+                status: follower.status(*id),
+                saved: files.as_ref().and_then(|files| files.saved(index)),
+            }
+        };
+        let zones: Vec<Zone> = view.zones().iter().enumerate().map(now).collect();
+        let gauges: [(&str, &str, fn(&Zone) -> Option<f64>); 6] = [
+            ("zone_epoch", "Epoch served.", |zone| Some(zone.position?.epoch.into())),
+            ("zone_serial", "Number of the change-set served.", |zone| Some(zone.position?.serial as f64)),
+            ("zone_lag", "Change-sets that the feed's head is ahead of what is served.", |zone| {
+                let head = zone.status?.head?.position;
+                let served = zone.position.filter(|at| at.epoch == head.epoch).map_or(0, |at| at.serial);
+                Some(head.serial.saturating_sub(served) as f64)
             }),
-            (
-                "zone_lag",
-                "Change-sets that the last head is ahead; none known without a head.",
-                |position, status| {
-                    let head = status.head?.position;
-                    let position = position.filter(|at| at.epoch == head.epoch);
-                    Some(head.serial.saturating_sub(position.map_or(0, |at| at.serial)) as f64)
-                },
-            ),
-            ("zone_heard_seconds", "Since the last head or change-set.", |_, status| {
-                Some(clock::now().saturating_since(status.heard_at?).as_secs_f64())
+            ("zone_heard_seconds", "Since the last head or change-set.", |zone| {
+                Some(clock::now().saturating_since(zone.status?.heard_at?).as_secs_f64())
+            }),
+            ("zone_rrsets", "RRsets served.", |zone| Some(zone.rrsets as f64)),
+            ("zone_saved_serial", "Number of the change-set that is on disk.", |zone| {
+                Some(zone.saved?.serial as f64)
             }),
         ];
         for (name, help, value) in gauges {
             out.family(name, help, Kind::Gauge);
-            for (apex, position, status, _) in &zones {
-                if let Some(value) = status.as_ref().and_then(|status| value(*position, status)) {
-                    out.sample(&[("zone", apex)], value);
+            for zone in &zones {
+                if let Some(value) = value(zone) {
+                    out.sample(&[("zone", &zone.apex)], value);
                 }
             }
         }
-        out.family("zone_rrsets", "RRsets served.", Kind::Gauge);
-        for (apex, _, _, rrsets) in &zones {
-            out.sample(&[("zone", apex)], *rrsets as f64);
+        out.family("zone_digest", "Always 1; the label is the digest of what is served.", Kind::Gauge);
+        for zone in zones.iter().filter(|zone| zone.position.is_some()) {
+            let digest = HEXLOWER.encode(&zone.digest.to_bytes());
+            out.sample(&[("zone", &zone.apex), ("digest", &digest)], 1.0);
         }
         out.family("zone_phase", "1 for the phase that the zone is in.", Kind::Gauge);
-        for (apex, _, status, _) in &zones {
+        for zone in &zones {
             for (phase, name) in PHASES {
-                let is = status.as_ref().is_some_and(|status| status.phase == phase);
-                out.sample(&[("zone", apex), ("phase", name)], f64::from(u8::from(is)));
+                let is = zone.status.is_some_and(|status| status.phase == phase);
+                out.sample(&[("zone", &zone.apex), ("phase", name)], f64::from(u8::from(is)));
             }
         }
         feed_counters(out, &zones);
@@ -171,16 +188,16 @@ const PHASES: [(Phase, &str); 6] = [
     (Phase::Diverged, "diverged"),
 ];
 
-fn feed_counters(out: &mut Exposition, zones: &[(String, Option<Position>, Option<ZoneStatus>, u64)]) {
+fn feed_counters(out: &mut Exposition, zones: &[Zone]) {
     type Count = fn(&ZoneCounters) -> u64;
-    let events: [(&str, Count); 7] = [
-        ("change_set", |c| c.change_sets),
-        ("duplicate", |c| c.duplicates),
-        ("gap", |c| c.gaps),
-        ("fetched", |c| c.fetched),
-        ("resync", |c| c.resyncs),
-        ("digest_mismatch", |c| c.digest_mismatches),
-        ("full", |c| c.full),
+    let events: [(&str, &str, Count); 7] = [
+        ("zone_change_sets_total", "Change-sets applied.", |c| c.change_sets),
+        ("zone_duplicates_total", "Messages that came again.", |c| c.duplicates),
+        ("zone_gaps_total", "Times that change-sets were missing.", |c| c.gaps),
+        ("zone_fetched_total", "Change-sets fetched from the ring.", |c| c.fetched),
+        ("zone_resyncs_total", "Times that the zone was taken anew from its snapshot.", |c| c.resyncs),
+        ("zone_digest_mismatches_total", "Contents without the signed digest.", |c| c.digest_mismatches),
+        ("zone_full_total", "Changes for which there was no memory.", |c| c.full),
     ];
     let refusals: [(&str, Count); 6] = [
         ("signature", |c| c.refused_signature),
@@ -190,17 +207,20 @@ fn feed_counters(out: &mut Exposition, zones: &[(String, Option<Position>, Optio
         ("oversize", |c| c.refused_oversize),
         ("no_room", |c| c.no_room),
     ];
-    let mut family = |name, help, label, counts: &[(&str, Count)]| {
+    for (name, help, count) in events {
         out.family(name, help, Kind::Counter);
-        for (apex, _, status, _) in zones {
-            let Some(status) = status else { continue };
-            for (value, count) in counts {
-                out.sample(&[("zone", apex), (label, value)], count(&status.counters) as f64);
-            }
+        for zone in zones {
+            let Some(status) = &zone.status else { continue };
+            out.sample(&[("zone", &zone.apex)], count(&status.counters) as f64);
         }
-    };
-    family("feed_events_total", "What happened while following the feed.", "event", &events);
-    family("feed_refused_total", "Feed messages that were not taken.", "reason", &refusals);
+    }
+    out.family("feed_refused_total", "Feed messages that were not taken.", Kind::Counter);
+    for zone in zones {
+        let Some(status) = &zone.status else { continue };
+        for (reason, count) in refusals {
+            out.sample(&[("zone", &zone.apex), ("reason", reason)], count(&status.counters) as f64);
+        }
+    }
 }
 
 fn memory(registry: &Registry, view: Arc<SharedView>) {
@@ -223,19 +243,15 @@ fn memory(registry: &Registry, view: Arc<SharedView>) {
 fn broker(registry: &Registry, client: Client, follower: Arc<Follower>) {
     registry.collect_with(move |out| {
         let counters = client.counters();
-        out.family("broker_up", "Whether the connection to the broker is up.", Kind::Gauge);
+        out.family("mqtt_connected", "Whether the connection to the broker is up.", Kind::Gauge);
         out.sample(&[], f64::from(u8::from(client.is_up())));
         for (name, help, value) in [
-            ("broker_connections_total", "Connections made.", counters.connections),
-            ("broker_failures_total", "Connections lost or not made.", counters.failures),
-            ("broker_messages_total", "Messages received.", counters.messages),
-            ("broker_payload_octets_total", "Octets of payload received.", counters.payload_octets),
-            ("broker_refused_subscriptions_total", "Subscriptions refused.", counters.refused_subscriptions),
-            (
-                "broker_foreign_messages_total",
-                "Messages on topics of no zone here.",
-                follower.foreign.value(),
-            ),
+            ("mqtt_connections_total", "Connections made.", counters.connections),
+            ("mqtt_failures_total", "Connections lost or not made.", counters.failures),
+            ("mqtt_messages_total", "Messages received.", counters.messages),
+            ("mqtt_payload_octets_total", "Octets of payload received.", counters.payload_octets),
+            ("mqtt_refused_subscriptions_total", "Subscriptions refused.", counters.refused_subscriptions),
+            ("mqtt_foreign_messages_total", "Messages on topics of no zone here.", follower.foreign.value()),
         ] {
             out.family(name, help, Kind::Counter);
             out.sample(&[], value as f64);
@@ -243,9 +259,9 @@ fn broker(registry: &Registry, client: Client, follower: Arc<Follower>) {
     });
 }
 
-fn state(registry: &Registry, files: &StateFiles) {
-    let tally = files.tally.clone();
+fn state(registry: &Registry, files: Arc<StateFiles>) {
     registry.collect_with(move |out| {
+        let tally = &files.tally;
         out.family("state_files_total", "What happened to files of last known good.", Kind::Counter);
         for (event, count) in [
             ("loaded", &tally.loaded),

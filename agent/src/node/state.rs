@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
+use parking_lot::Mutex;
 use resolver_core::feed::{Digest, Position, Topic};
 use resolver_core::records::{Change, Rdatas, ZoneId};
 use resolver_core::wire::{Name, RelativeName, Rtype};
@@ -31,13 +32,15 @@ use super::view::SharedView;
 pub(super) struct StateFiles {
     directory: PathBuf,
     zones: Vec<ZoneFile>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Tally,
 }
 
 struct ZoneFile {
     path: PathBuf,
     apex: Name,
     zone: ZoneId,
+    /// What the file holds, as far as this process read or wrote it.
+    saved: Mutex<Option<Position>>,
 }
 
 /// What happened to files.
@@ -94,9 +97,10 @@ impl StateFiles {
             path: directory.join(file_name(apex)),
             apex: apex.clone(),
             zone: *zone,
+            saved: Mutex::default(),
         };
         let zones = view.zones().iter().map(file).collect();
-        Ok(Self { directory, zones, tally: Arc::default() })
+        Ok(Self { directory, zones, tally: Tally::default() })
     }
 
     /// Loads what there is.
@@ -111,6 +115,7 @@ impl StateFiles {
             match result {
                 Ok((position, rrsets)) => {
                     self.tally.loaded.fetch_add(1, Ordering::Relaxed);
+                    *file.saved.lock() = Some(position);
                     let Position { epoch, serial } = position;
                     let took = began.elapsed();
                     tracing::info!(zone = %file.apex, epoch, serial, rrsets, ?took, "last known good is served");
@@ -126,6 +131,11 @@ impl StateFiles {
         }
     }
 
+    /// What is on disk of zone number `index`.
+    pub(super) fn saved(&self, index: usize) -> Option<Position> {
+        *self.zones.get(index)?.saved.lock()
+    }
+
     /// Saves zone number `index`; `None` if it has no state, or changed too fast.
     pub(super) fn save(&self, index: usize, view: &SharedView) -> io::Result<Option<Position>> {
         let file = &self.zones[index];
@@ -134,6 +144,7 @@ impl StateFiles {
             match self.attempt(file, view, budget)? {
                 Attempt::Saved(position) => {
                     self.tally.saved.fetch_add(1, Ordering::Relaxed);
+                    *file.saved.lock() = Some(position);
                     return Ok(Some(position));
                 }
                 Attempt::Empty => return Ok(None),
@@ -355,30 +366,27 @@ pub(super) async fn keep_saving(
         .iter()
         .map(|file| {
             let position = view.read().position(file.zone);
-            Pending { saved: position, seen: position, seen_at: Instant::now(), tried_at: None }
+            Pending { seen: position, seen_at: Instant::now(), dirty_since: Instant::now(), tried_at: None }
         })
         .collect();
     loop {
         let ending = stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none();
         for (index, pending) in zones.iter_mut().enumerate() {
             let position = view.read().position(files.zones[index].zone);
-            if !pending.is_due(position, pause, ending) {
+            if !pending.is_due(position, files.saved(index), pause, ending) {
                 continue;
             }
             pending.tried_at = Some(Instant::now());
             let (files, view) = (files.clone(), view.clone());
             let saving = tokio::task::spawn_blocking(move || {
-                let result = files.save(index, &view);
-                if let Err(error) = &result {
+                if let Err(error) = files.save(index, &view) {
                     files.tally.failed.fetch_add(1, Ordering::Relaxed);
                     let ZoneFile { path, apex, .. } = &files.zones[index];
                     tracing::error!(zone = %apex, file = %path.display(), %error, "last known good is not saved");
                 }
-                result
             });
-            if let Ok(Ok(Some(position))) = saving.await {
-                pending.saved = Some(position);
-            }
+            // Its outcome is told where it happens.
+            let _ = saving.await;
         }
         if ending {
             return;
@@ -387,26 +395,33 @@ pub(super) async fn keep_saving(
 }
 
 struct Pending {
-    saved: Option<Position>,
     seen: Option<Position>,
     seen_at: Instant,
+    dirty_since: Instant,
     tried_at: Option<Instant>,
 }
 
 impl Pending {
-    fn is_due(&mut self, position: Option<Position>, pause: Duration, ending: bool) -> bool {
+    fn is_due(
+        &mut self,
+        position: Option<Position>,
+        saved: Option<Position>,
+        pause: Duration,
+        ending: bool,
+    ) -> bool {
         if self.seen != position {
             self.seen = position;
             self.seen_at = Instant::now();
         }
-        if position.is_none() || self.saved == position {
+        if position.is_none() || saved == position {
+            self.dirty_since = Instant::now();
             return false;
         }
         match self.tried_at {
             _ if ending => true,
             Some(tried) => tried.elapsed() >= pause,
             // The first state is worth more than any later one.
-            None => self.seen_at.elapsed() >= REST || self.saved.is_some() && self.seen_at.elapsed() >= pause,
+            None => self.seen_at.elapsed() >= REST.min(pause) || self.dirty_since.elapsed() >= pause,
         }
     }
 }

@@ -257,6 +257,14 @@ impl Feed<'_> {
         self.unsubscribed.push(self.zones, index);
     }
 
+    /// Other zones stage in all the slots that there are. Nothing failed, so this is no reason to back off.
+    pub(super) fn wait_for_slot(&mut self, index: usize, now: Instant) {
+        self.abandon_resync(index, now);
+        let at = now + self.jitter.spread(RETRY);
+        self.zones[index].paused = true;
+        self.set_due(index, at);
+    }
+
     /// Time-out for what was asked for.
     pub(super) fn set_retry(&mut self, index: usize, now: Instant) {
         let at = now + self.jitter.spread(RETRY.saturating_mul(2));

@@ -284,7 +284,7 @@ impl Feed<'_> {
                 zone.counters.full += 1;
                 self.pause(index, Some(Trouble::Full), now);
             }
-            (_, ApplyError::Busy) => self.pause(index, None, now),
+            (_, ApplyError::Busy) => self.wait_for_slot(index, now),
             // What cannot be stored, or does not fit what is served, will not get better by asking again.
             (_, ApplyError::Digest | ApplyError::Invalid | ApplyError::OutOfOrder) => {
                 self.diverge(index, now);

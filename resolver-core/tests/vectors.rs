@@ -1,0 +1,242 @@
+//! Golden vectors: `vectors/*.txt` say octet by octet what messages, topics, digests and buckets are, so that
+//! another implementation can be checked against them. Here the same texts are made anew and compared.
+//!
+//! After a deliberate change of the protocol: `WRITE_VECTORS=1 cargo test -p resolver-core --test vectors`, and a new
+//! version octet.
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use ed25519_dalek::SigningKey;
+use resolver_core::feed::message::{
+    self, Head, Kind, Message, Position, seal_bucket, seal_change_set, seal_head,
+};
+use resolver_core::feed::{BucketId, Digest, Topic};
+use resolver_core::records::{Change, Rdatas};
+use resolver_core::wire::{Name, RelativeName, Rtype};
+
+/// An RRset: owner in wire form, type, TTL, RDATAs as they travel.
+type Record = (&'static [u8], u16, u32, &'static [u8]);
+
+const APEX: &[u8] = b"";
+const WWW: &[u8] = b"\x03www";
+const SOA: Record = (
+    APEX,
+    6,
+    3600,
+    b"\x00\x26\x02ns\x00\x04mail\x07example\x00\x00\x00\x00\x01\x00\x00\x0e\x10\x00\x00\x02\x58\x00\x01\x51\x80\x00\x00\x00\x3c",
+);
+const A: Record = (WWW, 1, 300, b"\x00\x04\xc0\x00\x02\x01\x00\x04\xc0\x00\x02\x02");
+const AAAA: Record = (WWW, 28, 300, b"\x00\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01");
+const TXT: Record = (b"\x01_\x04MiXd", 16, 0, b"\x00\x03\x02hi\x00\x0a\x05hello\x03you");
+const UNKNOWN: Record = (b"\x01*\x03a.b", 65_280, 0x7FFF_FFFF, b"\x00\x00\x00\x01\xff");
+const REMOVAL: Record = (WWW, 28, 0, b"");
+
+fn change(&(owner, rtype, ttl, rdatas): &Record) -> Change<'_> {
+    Change {
+        owner: RelativeName::from_wire(owner).unwrap(),
+        rtype: Rtype(rtype),
+        ttl,
+        rdatas: Rdatas::from_wire(Rtype(rtype), rdatas).unwrap(),
+    }
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().fold(String::new(), |mut text, octet| {
+        write!(text, "{octet:02x}").unwrap();
+        text
+    })
+}
+
+/// Compares with the file, or writes it.
+fn golden(file: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(file);
+    if std::env::var_os("WRITE_VECTORS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let known = std::fs::read_to_string(&path).unwrap();
+    for (line, (known, made)) in known.lines().zip(text.lines()).enumerate() {
+        assert_eq!(known, made, "{file}:{}", line + 1);
+    }
+    assert_eq!(known, text);
+}
+
+const SEED: [u8; 32] = *b"not a secret: fingerpost vectors";
+
+fn zone(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn changes_text(out: &mut String, name: &str, changes: message::Changes<'_>) {
+    for change in changes {
+        let Change { owner, rtype, ttl, rdatas } = change;
+        let (owner, rdatas) = (hex(owner.as_wire()), hex(rdatas.as_wire()));
+        writeln!(out, "{name} = {owner:?} {} {ttl} {rdatas:?}", rtype.0).unwrap();
+    }
+}
+
+/// One block of the file, from the payload alone.
+fn message_text(title: &str, kind: Kind, zone: &Name, payload: &[u8]) -> String {
+    let key = SigningKey::from_bytes(&SEED).verifying_key();
+    let mut out = format!("\n[{title}]\nkind = {}\nzone = {zone}\n", kind as u8);
+    match message::open(kind, zone, &[key], payload).unwrap() {
+        Message::Head(head) => {
+            let Head { position, floor, digest, rrsets, ring, buckets, depth } = head;
+            let digest = hex(&digest.to_bytes());
+            writeln!(out, "epoch = {}\nserial = {}", position.epoch, position.serial).unwrap();
+            writeln!(out, "floor = {floor}\ndigest = {digest}\nrrsets = {rrsets}").unwrap();
+            writeln!(out, "ring = {ring}\nbuckets = {buckets}\ndepth = {depth}").unwrap();
+        }
+        Message::ChangeSet(set) => {
+            let digest = hex(&set.digest.to_bytes());
+            writeln!(out, "epoch = {}\nserial = {}", set.position.epoch, set.position.serial).unwrap();
+            writeln!(out, "digest = {digest}").unwrap();
+            changes_text(&mut out, "change", set.changes);
+        }
+        Message::Bucket(bucket) => {
+            writeln!(out, "epoch = {}\nserial = {}", bucket.position.epoch, bucket.position.serial).unwrap();
+            writeln!(out, "bucket = {}", bucket.id.0).unwrap();
+            changes_text(&mut out, "rrset", bucket.rrsets);
+        }
+    }
+    writeln!(out, "payload = {}", hex(payload)).unwrap();
+    out
+}
+
+#[test]
+fn messages() {
+    let key = SigningKey::from_bytes(&SEED);
+    let mut text = format!(
+        "# Feed messages. kind: 1 head, 2 change-set, 3 bucket. change, rrset: owner in wire form (relative to the\n\
+         # zone), type, TTL, RDATAs (each behind its length in two octets); octets in hexadecimal.\n\
+         \nseed = {}\npublic_key = {}\n",
+        hex(&SEED),
+        hex(key.verifying_key().as_bytes())
+    );
+    let small = Head {
+        position: Position { epoch: 1, serial: 1 },
+        floor: 1,
+        digest: Digest::default(),
+        rrsets: 0,
+        ring: 1024,
+        buckets: 1,
+        depth: 0,
+    };
+    let large = Head {
+        position: Position { epoch: u32::MAX, serial: u64::MAX },
+        floor: u64::MAX - 4096,
+        digest: Digest([1, 2, 3, u64::MAX]),
+        rrsets: 1_000_000,
+        ring: 4096,
+        buckets: 16_384,
+        depth: 17,
+    };
+    let mut out = [0; 4096];
+    for (title, name, head) in [
+        ("head of an empty zone", "example.org", small),
+        ("head with large numbers", "example.org", large),
+        ("head of the root zone", ".", small),
+        ("head of a zone in mixed case: signed in lower case", "Example.ORG", small),
+    ] {
+        let zone = zone(name);
+        let length = seal_head(&zone, &key, &head, &mut out).unwrap();
+        text += &message_text(title, Kind::Head, &zone, &out[..length]);
+    }
+    for (title, name, serial, records) in [
+        ("change-set without changes", "example.org", 2, &[][..]),
+        ("change-set: one RRset of two", "example.org", 127, &[A]),
+        ("change-set: removal", "example.org", 128, &[REMOVAL]),
+        ("change-set: many", "example.org", 16_384, &[SOA, A, REMOVAL, TXT, UNKNOWN]),
+        ("change-set of the root zone", ".", 3, &[SOA]),
+        ("change-set: a zone whose name has to be escaped", r"a\.b\/c.\200.example", 9, &[TXT]),
+    ] {
+        let zone = zone(name);
+        let position = Position { epoch: 7, serial };
+        let digest = sum(records.iter().filter(|record| !record.3.is_empty()));
+        let changes = records.iter().map(change);
+        let length = seal_change_set(&zone, &key, position, &digest, changes, &mut out).unwrap();
+        text += &message_text(title, Kind::ChangeSet, &zone, &out[..length]);
+    }
+    for (title, id, records) in [
+        ("bucket: the whole of a small zone", 1, &[SOA, A, AAAA, TXT, UNKNOWN][..]),
+        ("bucket: empty leaf", 2, &[]),
+        ("bucket: deepest level", (1 << 21) - 1, &[A]),
+    ] {
+        let (zone, position) = (zone("example.org"), Position { epoch: 7, serial: 300 });
+        let id = BucketId::new(id).unwrap();
+        let length = seal_bucket(&zone, &key, position, id, records.iter().map(change), &mut out).unwrap();
+        text += &message_text(title, Kind::Bucket, &zone, &out[..length]);
+    }
+    golden("messages.txt", &text);
+}
+
+#[test]
+fn topics() {
+    let mut text = String::from("# Topics below the root \"fleet\", each behind the zone it belongs to.\n\n");
+    for name in [
+        ".",
+        "org",
+        "example.org",
+        "Example.ORG",
+        "_dns.a-b.example",
+        r"a\.b\/c.\200\000.*.example",
+        r"x\=\,\+\#.y",
+    ] {
+        let zone = zone(name);
+        let bucket = BucketId::new(5).unwrap();
+        for topic in [
+            Topic::Head { zone: zone.clone() },
+            Topic::Change { zone: zone.clone(), slot: 1023 },
+            Topic::Bucket { zone: zone.clone(), bucket },
+        ] {
+            writeln!(text, "{zone} {}", topic.format("fleet").unwrap()).unwrap();
+        }
+    }
+    golden("topics.txt", &text);
+}
+
+fn digest(record: &Record) -> Digest {
+    let Change { owner, rtype, ttl, rdatas } = change(record);
+    Digest::of_rrset(owner.labels(), rtype, ttl, rdatas)
+}
+
+fn sum<'a>(records: impl Iterator<Item = &'a Record>) -> Digest {
+    let mut all = Digest::default();
+    for record in records {
+        all.add(&digest(record));
+    }
+    all
+}
+
+#[test]
+fn digests() {
+    let mut text = String::from(
+        "# Digest of each RRset (owner, type, TTL, RDATAs as in messages.txt), of none, and of all together.\n\n",
+    );
+    let records = [SOA, A, AAAA, TXT, UNKNOWN];
+    for record in &records {
+        let (owner, rdatas) = (hex(record.0), hex(record.3));
+        let digest = hex(&digest(record).to_bytes());
+        writeln!(text, "{owner:?} {} {} {rdatas:?} {digest}", record.1, record.2).unwrap();
+    }
+    writeln!(text, "none {}", hex(&Digest::default().to_bytes())).unwrap();
+    writeln!(text, "all {}", hex(&sum(records.iter()).to_bytes())).unwrap();
+    golden("digests.txt", &text);
+}
+
+#[test]
+fn buckets() {
+    let mut text = String::from(
+        "# Owner in wire form, type, hash of the key, and the buckets of levels 0, 1, 2, 3 and 20 that it belongs to.\n\n",
+    );
+    for record in &[SOA, A, AAAA, TXT, UNKNOWN] {
+        let hash = BucketId::key_hash(&change(record));
+        write!(text, "{:?} {} {hash:08x}", hex(record.0), record.1).unwrap();
+        for depth in [0, 1, 2, 3, 20] {
+            write!(text, " {}", BucketId::at_depth(hash, depth).0).unwrap();
+        }
+        text.push('\n');
+    }
+    golden("buckets.txt", &text);
+}
