@@ -253,7 +253,6 @@ impl<'m> Feed<'m> {
         }
         zone.awaits_head = false;
         zone.head_tries = 0;
-        zone.head_due = None;
         zone.heard_at = Some(now);
         let outcome = if zone.head == Some(head) { Outcome::Duplicate } else { Outcome::Accepted };
         if zone.epoch().is_none_or(|epoch| epoch < head.position.epoch) {
@@ -263,6 +262,7 @@ impl<'m> Feed<'m> {
         let zone = &mut self.zones[index];
         zone.head = Some(head);
         zone.latest = zone.latest.max(head.position.serial);
+        self.set_head_timer(index, now);
         self.check_served(index, &head, now);
         self.evaluate(index, now);
         Ok(outcome)

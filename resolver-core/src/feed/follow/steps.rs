@@ -1,7 +1,7 @@
 //! The steps that the view is given, one at a time, and what follows from their results; time-outs.
 
 use super::resync::Stage;
-use super::timing::{MAX_HEAD_DOUBLINGS, MAX_TRIES, REORDER, RETRY};
+use super::timing::{HEAD_CHECK, MAX_HEAD_DOUBLINGS, MAX_TRIES, REORDER, RETRY};
 use super::zone::{Mode, Trouble};
 use super::{Feed, Link};
 use crate::feed::message::{self, Changes, Kind, Message};
@@ -408,27 +408,29 @@ impl Feed<'_> {
 
     /// Nothing goes on without a (newer) head.
     pub(super) fn want_head(&mut self, index: usize, now: Instant) {
-        let zone = &mut self.zones[index];
-        zone.awaits_head = true;
-        if zone.head_due.is_none() && self.link == Link::Up {
+        if !core::mem::replace(&mut self.zones[index].awaits_head, true) && self.link == Link::Up {
             self.set_head_timer(index, now);
         }
     }
 
     fn ask_head_again(&mut self, index: usize, now: Instant) {
-        let zone = &mut self.zones[index];
-        if !zone.awaits_head || self.link == Link::Down {
+        if self.link == Link::Down {
             return;
         }
+        let zone = &mut self.zones[index];
+        zone.awaits_head = true;
         zone.subscribed.head = false;
         zone.head_tries = zone.head_tries.saturating_add(1);
         self.unsubscribed.push(self.zones, index);
         self.set_head_timer(index, now);
     }
 
+    /// When the head is asked for next: soon if it is awaited, else as a check.
     pub(super) fn set_head_timer(&mut self, index: usize, now: Instant) {
-        let doublings = self.zones[index].head_tries.min(MAX_HEAD_DOUBLINGS);
-        let at = now + self.jitter.spread(RETRY.saturating_mul(2 << doublings));
+        let zone = &self.zones[index];
+        let doublings = zone.head_tries.min(MAX_HEAD_DOUBLINGS);
+        let span = if zone.awaits_head { RETRY.saturating_mul(2 << doublings) } else { HEAD_CHECK };
+        let at = now + self.jitter.spread(span);
         self.zones[index].head_due = Some(at);
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }

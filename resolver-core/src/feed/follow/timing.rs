@@ -12,6 +12,10 @@ pub(super) const RETRY: Duration = Duration::from_secs(2);
 pub(super) const MAX_TRIES: u8 = 3;
 /// The head is all that a waiting node can ask for: it never gives up, but asks at most every 2^5 × [`RETRY`] = 64 s.
 pub(super) const MAX_HEAD_DOUBLINGS: u8 = 5;
+/// Where nothing was heard of an origin, its retained head is asked for after this at the latest (and half of it at the
+/// earliest): a broker may have lost the last messages on their way. A hundred thousand nodes make some 200 small messages
+/// a second of it.
+pub(super) const HEAD_CHECK: Duration = Duration::from_secs(600);
 /// First pause after a failed resynchronisation; doubled for each one that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause: an origin that is mended is followed again within this.
