@@ -34,7 +34,8 @@ fuzz_target!(|message: &[u8]| {
     assert_eq!(text.parse::<Name>().expect("we wrote it").as_wire(), query.name.as_wire());
 
     let mut out = [0; 300];
-    let mut writer = Writer::query(&mut out, query.header.id, &query.name, query.rtype, query.class).expect("it fits");
+    let mut writer =
+        Writer::query(&mut out, query.header.id, &query.name, query.rtype, query.class).expect("it fits");
     if let Some(edns) = &query.edns {
         writer.opt(edns.udp_payload, edns, None).expect("it fits");
     }

@@ -157,15 +157,17 @@ fuzz_target!(|input: Input<'_>| {
 
     // Hickory refuses some well-formed RDATA (a TXT's or an empty one's), so only the types that it must know.
     let plain_types = [Rtype::A, Rtype::NS, Rtype::CNAME, Rtype::SOA, Rtype::MX, Rtype::SRV];
-    let comparable = written
-        .iter()
-        .all(|w| plain_types.contains(&w.rtype) && rdata::is_well_formed(w.rtype, &w.rdata));
+    let comparable =
+        written.iter().all(|w| plain_types.contains(&w.rtype) && rdata::is_well_formed(w.rtype, &w.rdata));
     if comparable {
         let theirs = Message::from_vec(reply).expect("hickory reads it");
         assert_eq!(theirs.all_sections().count(), written.len());
         for (theirs, written) in theirs.all_sections().zip(&written) {
             assert!(theirs.name.iter().zip(written.owner.labels()).all(|(a, b)| a.eq_ignore_ascii_case(b)));
-            assert_eq!(usize::from(theirs.name.num_labels()), written.owner.labels().filter(|l| *l != b"*").count());
+            assert_eq!(
+                usize::from(theirs.name.num_labels()),
+                written.owner.labels().filter(|l| *l != b"*").count()
+            );
         }
     }
 });

@@ -69,16 +69,24 @@ impl Name {
     /// by 255 octets and [`MAX_POINTERS`] jumps.
     pub fn read(message: &[u8], offset: usize) -> Result<(Self, usize), NameError> {
         let mut name = Self::ROOT;
+        let end = name.read_over(message, offset)?;
+        Ok((name, end))
+    }
+
+    /// [`Self::read`] in place, for whoever cannot afford to move 255 octets about: `self` must be the root,
+    /// and is of no use after an error. Returns the offset after the name.
+    #[inline]
+    pub(crate) fn read_over(&mut self, message: &[u8], offset: usize) -> Result<usize, NameError> {
         let mut used = 0;
         let end = walk(message, offset, |part, labels| {
             // `walk` hands out at most 254 octets and 127 labels in all.
-            name.octets[used..used + part.len()].copy_from_slice(part);
+            self.octets[used..used + part.len()].copy_from_slice(part);
             used += part.len();
-            name.labels += labels;
+            self.labels += labels;
         })?;
         // Nothing was written behind the last label: the root label is there already.
-        name.len = used as u8 + 1;
-        Ok((name, end))
+        self.len = used as u8 + 1;
+        Ok(end)
     }
 
     /// Checks the name that [`Self::read`] would read; returns the offset after it.

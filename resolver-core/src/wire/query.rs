@@ -121,11 +121,22 @@ impl Query {
         if !matches!(header.opcode(), Opcode::QUERY | Opcode::NOTIFY | Opcode::UPDATE) {
             return Err(QueryError::Opcode(header));
         }
-        let query = Self::walk(header, message).map_err(|Malformed| QueryError::Malformed(header))?;
-        if header.opcode() != opcode {
-            return Err(QueryError::Opcode(header));
+        // Filled in where it is returned: a query is 300 octets, and each is read for every reply.
+        let mut query = Self {
+            header,
+            name: Name::ROOT,
+            rtype: Rtype(0),
+            class: Class(0),
+            question_end: 0,
+            edns: None,
+            options: 0..0,
+            tsig: None,
+        };
+        match query.walk(message) {
+            Ok(()) if header.opcode() == opcode => Ok(query),
+            Ok(()) => Err(QueryError::Opcode(header)),
+            Err(Malformed) => Err(QueryError::Malformed(header)),
         }
-        Ok(query)
     }
 
     /// The records after the question of `message`, from which `self` was read.
@@ -133,38 +144,31 @@ impl Query {
         Records::new(message, self.header, self.question_end)
     }
 
-    fn walk(header: Header, message: &[u8]) -> Result<Self, Malformed> {
-        if header.counts[0] != 1 {
+    fn walk(&mut self, message: &[u8]) -> Result<(), Malformed> {
+        if self.header.counts[0] != 1 {
             return Err(Malformed);
         }
         // There is nothing before it to point to, so this name is always plain.
-        let (name, name_end) = Name::read(message, Header::LEN).map_err(|_| Malformed)?;
+        let name_end = self.name.read_over(message, Header::LEN).map_err(|_| Malformed)?;
         let Some(&[t0, t1, c0, c1]) = message.get(name_end..).and_then(<[u8]>::first_chunk::<4>) else {
             return Err(Malformed);
         };
-        let mut query = Self {
-            header,
-            name,
-            rtype: Rtype(u16::from_be_bytes([t0, t1])),
-            class: Class(u16::from_be_bytes([c0, c1])),
-            question_end: name_end + 4,
-            edns: None,
-            options: 0..0,
-            tsig: None,
-        };
-        let mut records = query.records(message);
+        self.rtype = Rtype(u16::from_be_bytes([t0, t1]));
+        self.class = Class(u16::from_be_bytes([c0, c1]));
+        self.question_end = name_end + 4;
+        let mut records = self.records(message);
         while let Some(record) = records.next().transpose()? {
-            if query.tsig.is_some() {
+            if self.tsig.is_some() {
                 return Err(Malformed);
             }
             match record.rtype {
                 Rtype::OPT => {
                     let misplaced = record.section != Section::Additional || !record.is_root();
-                    if misplaced || query.edns.is_some() || Options::new(record.rdata()).any(|o| o.is_err()) {
+                    if misplaced || self.edns.is_some() || Options::new(record.rdata()).any(|o| o.is_err()) {
                         return Err(Malformed);
                     }
-                    query.edns = Some(Edns::from_record(record.class, record.ttl));
-                    query.options = record.rdata_range;
+                    self.edns = Some(Edns::from_record(record.class, record.ttl));
+                    self.options = record.rdata_range;
                 }
                 Rtype::TSIG => {
                     if record.section != Section::Additional
@@ -172,11 +176,11 @@ impl Query {
                     {
                         return Err(Malformed);
                     }
-                    query.tsig = Some(record.start);
+                    self.tsig = Some(record.start);
                 }
                 _ => {}
             }
         }
-        if records.offset() == message.len() { Ok(query) } else { Err(Malformed) }
+        if records.offset() == message.len() { Ok(()) } else { Err(Malformed) }
     }
 }
