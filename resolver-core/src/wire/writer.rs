@@ -6,6 +6,7 @@
 //! ```
 
 use super::edns::{DNSSEC_OK, OPTION_EXTENDED_ERROR};
+use super::name::MAX_LABELS;
 use super::{Class, Edns, ExtendedError, Header, Name, Query, Rcode, Rtype, rdata};
 use heapless::Vec;
 
@@ -327,10 +328,10 @@ impl<'b> Writer<'b> {
 
     /// Whether the name written at `at` is the plain name `rest`.
     fn stands_at(&self, mut at: usize, mut rest: &[u8]) -> bool {
-        loop {
+        // Our own pointers lead backwards, and never to another pointer: one at most before each label.
+        for _ in 0..2 * (MAX_LABELS + 1) {
             let length = self.out[at];
             if length >= 0xC0 {
-                // Our own pointers lead backwards, and never to another pointer.
                 at = usize::from(length & 0x3F) << 8 | usize::from(self.out[at + 1]);
                 continue;
             }
@@ -345,6 +346,7 @@ impl<'b> Writer<'b> {
             at += size;
             rest = tail;
         }
+        false
     }
 
     /// Notes the labels in the `kept` octets at `start`, which begin a name of `len` octets.

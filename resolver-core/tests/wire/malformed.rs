@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use resolver_core::wire::{Edns, Name, Opcode, Query, QueryError, Rtype};
+use resolver_core::wire::{Class, Edns, Header, Name, Opcode, Query, QueryError, Records, Rtype};
 
 /// What a server does with the message, as far as reading it decides.
 fn outcome(message: &[u8]) -> &'static str {
@@ -139,6 +139,15 @@ fn what_a_query_says() {
 }
 
 #[test]
+fn fields_of_an_opt() {
+    let edns = |udp_payload, version, dnssec_ok| Edns { udp_payload, version, dnssec_ok };
+    assert_eq!(Edns::from_record(Class(1232), 0xFF01_7FFF), edns(1232, 1, false));
+    assert_eq!(Edns::from_record(Class(0), 0x0000_8000), edns(0, 0, true));
+    assert_eq!(edns(511, 0, true).reply_limit(), 512);
+    assert_eq!(edns(513, 0, true).reply_limit(), 513);
+}
+
+#[test]
 fn updates_are_read_where_they_are_asked_for() {
     let message = octets_of(&format!(
         "123428000001000000010000{}{}",
@@ -154,6 +163,21 @@ fn updates_are_read_where_they_are_asked_for() {
         Err(QueryError::Opcode(update.header)),
         "an update is no notification"
     );
+}
+
+#[test]
+fn a_cut_record_is_the_last() {
+    let message = octets_of(&PLAIN.replace("0001000000000000", "0001000200000000"));
+    let message = [&message, &octets_of("c00c000100010000003c000401020304")[..]].concat();
+    let header = Header::read(&message).unwrap();
+    for end in 29..message.len() {
+        let mut records = Records::new(&message[..end], header, 29);
+        assert!(records.next().unwrap().is_err(), "{end}");
+        assert!(records.next().is_none(), "{end}");
+    }
+    let mut records = Records::new(&message, header, 29);
+    assert_eq!(records.next().unwrap().unwrap().rdata(), [1, 2, 3, 4]);
+    assert!(records.next().unwrap().is_err(), "two were announced");
 }
 
 proptest! {

@@ -64,7 +64,7 @@ fn assert_reads_back(reply: &[u8], asked: &[&Asked]) {
         let record = records.next().unwrap().unwrap();
         assert_eq!(record.owner(), asked.owner);
         assert_eq!((record.section, record.rtype, record.ttl), (asked.section, asked.rtype, asked.ttl));
-        let mut out = vec![0; 1000];
+        let mut out = vec![0; asked.rdata.len()];
         let len = record.expand_rdata(&mut out).unwrap();
         assert!(out[..len].eq_ignore_ascii_case(&asked.rdata), "{record:?}");
         if !compressible(asked.rtype) {
@@ -253,6 +253,28 @@ fn more_names_than_are_remembered() {
     assert!(writer.written() > 0x4000);
     let len = writer.finish();
     assert_reads_back(&out[..len], &fitted);
+}
+
+#[test]
+fn names_beyond_the_reach_of_pointers() {
+    let query = query(&named("example."), Rtype::NS);
+    let ns = |ttl| Asked {
+        section: Section::Answer,
+        owner: named("far.away."),
+        rtype: Rtype::NS,
+        ttl,
+        rdata: named("ns.far.away.").as_wire().to_vec(),
+    };
+    let opaque = Asked { rtype: Rtype(65280), rdata: vec![0; 0x4000], ..ns(0) };
+    let opaque = Asked { owner: query.name.clone(), ..opaque };
+    let mut out = vec![0; 0xFFFF];
+    let mut writer = Writer::reply(&mut out, &query, 0xFFFF, 0).unwrap();
+    let asked = [opaque, ns(1), ns(2)];
+    for record in &asked {
+        record.write(&mut writer).unwrap();
+    }
+    let len = writer.finish();
+    assert_reads_back(&out[..len], &asked.each_ref());
 }
 
 #[test]
