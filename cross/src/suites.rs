@@ -117,7 +117,11 @@ fn lint(run: &mut Run) -> Result<(), Error> {
     run.check(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
     units(run)?;
     if shell::ask(&mut shell::cargo(["deny", "--version"])).is_some() {
-        run.check(&mut shell::cargo(["deny", "--offline", "check", "licenses", "bans", "sources"]))?;
+        for manifest in ["Cargo.toml", FIRMWARE] {
+            let mut deny =
+                shell::cargo(["deny", "--offline", "--manifest-path", manifest, "--config", "deny.toml"]);
+            run.check_quietly(deny.args(["check", "licenses", "bans", "sources"]))?;
+        }
     } else {
         run.skip(
             "licences, bans and sources of dependencies",
