@@ -72,18 +72,18 @@ enum Step {
     Follow(Name),
 }
 
-impl<'s, 'm, 'b> Resolution<'s, 'm, 'b> {
-    /// Resolves `query` from `view` into the reply that `writer` has begun. Returns the reply with rcode, AA
-    /// and TC set, ready for its OPT, what it came to, and the Extended DNS Error that belongs to it.
+impl Resolution<'_, '_, '_> {
+    /// Resolves `query` from `view` into the reply that `writer` has begun, rcode, AA and TC included. Returns
+    /// what it came to, and the Extended DNS Error that belongs to it.
     ///
     /// Work is bounded by [`MAX_ALIASES`] names of 127 labels and by the room in the reply.
     pub(super) fn run(
-        view: &'s View<'m>,
+        view: &View<'_>,
         query: &Query,
-        writer: Writer<'b>,
-    ) -> (Writer<'b>, Outcome, Option<ExtendedError>) {
+        writer: &mut Writer<'_>,
+    ) -> (Outcome, Option<ExtendedError>) {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec_ok);
-        let mut resolution = Self {
+        let mut resolution = Resolution {
             view,
             sections: Sections::new(view.store(), writer, dnssec),
             rtype: query.rtype,
@@ -92,33 +92,8 @@ impl<'s, 'm, 'b> Resolution<'s, 'm, 'b> {
             expansions: heapless::Vec::new(),
         };
         let overflow = resolution.resolve(&query.name).is_err();
-        resolution.finish(overflow)
-    }
-
-    fn resolve(&mut self, question: &Name) -> Result<(), Overflow> {
-        let Some(zone) = zone_for(self.store(), question, self.rtype) else {
-            self.outcome = Outcome::NotAuthoritative;
-            return Ok(());
-        };
-        if self.view.position(zone).is_none() {
-            self.outcome = Outcome::NotReady;
-            return Ok(());
-        }
-        let mut step = self.step(Subject { zone, name: question, is_question: true })?;
-        while let Step::Follow(name) = step {
-            let zone =
-                zone_for(self.store(), &name, self.rtype).filter(|&zone| self.view.position(zone).is_some());
-            let Some(zone) = zone.filter(|_| !self.aliases.is_full() && !self.is_alias(&name)) else {
-                break;
-            };
-            step = self.step(Subject { zone, name: &name, is_question: false })?;
-        }
-        self.put_expansion_proofs()
-    }
-
-    fn finish(self, overflow: bool) -> (Writer<'b>, Outcome, Option<ExtendedError>) {
-        let Self { outcome, sections, aliases, .. } = self;
-        let (mut writer, mut error) = sections.into_parts();
+        let Resolution { outcome, sections, aliases, .. } = resolution;
+        let mut error = sections.error();
         if overflow {
             writer.set_truncated();
         }
@@ -141,7 +116,30 @@ impl<'s, 'm, 'b> Resolution<'s, 'm, 'b> {
         if authoritative {
             writer.set_authoritative();
         }
-        (writer, outcome, error)
+        (outcome, error)
+    }
+}
+
+impl<'s, 'm> Resolution<'s, 'm, '_> {
+    fn resolve(&mut self, question: &Name) -> Result<(), Overflow> {
+        let Some(zone) = zone_for(self.store(), question, self.rtype) else {
+            self.outcome = Outcome::NotAuthoritative;
+            return Ok(());
+        };
+        if self.view.position(zone).is_none() {
+            self.outcome = Outcome::NotReady;
+            return Ok(());
+        }
+        let mut step = self.step(Subject { zone, name: question, is_question: true })?;
+        while let Step::Follow(name) = step {
+            let zone =
+                zone_for(self.store(), &name, self.rtype).filter(|&zone| self.view.position(zone).is_some());
+            let Some(zone) = zone.filter(|_| !self.aliases.is_full() && !self.is_alias(&name)) else {
+                break;
+            };
+            step = self.step(Subject { zone, name: &name, is_question: false })?;
+        }
+        self.put_expansion_proofs()
     }
 
     fn store(&self) -> &'s Store<'m> {

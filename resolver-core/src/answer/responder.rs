@@ -94,10 +94,12 @@ impl Responder {
             Transport::Udp => self.counters.udp_queries += 1,
             Transport::Tcp => self.counters.tcp_queries += 1,
         }
-        let reply = match Query::read(query) {
-            Ok(query) => match refusal(&query) {
-                None => self.resolve(view, &query, transport, out),
-                Some(refusal) => self.refuse(&query, refusal, transport, out),
+        // Looked at where it is: a query is some 300 octets, not to be moved about.
+        let read = Query::read(query);
+        let reply = match &read {
+            Ok(query) => match refusal(query) {
+                None => self.resolve(view, query, transport, out),
+                Some(refusal) => self.refuse(query, refusal, transport, out),
             },
             Err(QueryError::Short) => {
                 self.counters.ignored_short += 1;
@@ -108,10 +110,10 @@ impl Responder {
                 return Reply::Ignore(IgnoreReason::Response);
             }
             Err(QueryError::Malformed(header)) => {
-                reply_header(header, Rcode::FORMERR, out).inspect(|_| self.counters.formerr += 1)
+                reply_header(*header, Rcode::FORMERR, out).inspect(|_| self.counters.formerr += 1)
             }
             Err(QueryError::Opcode(header)) => {
-                reply_header(header, Rcode::NOTIMP, out).inspect(|_| self.counters.notimp += 1)
+                reply_header(*header, Rcode::NOTIMP, out).inspect(|_| self.counters.notimp += 1)
             }
         };
         match reply {
@@ -135,8 +137,8 @@ impl Responder {
         transport: Transport,
         out: &mut [u8],
     ) -> Result<usize, Overflow> {
-        let writer = self.begin(query, transport, out)?;
-        let (writer, outcome, error) = Resolution::run(view, query, writer);
+        let mut writer = self.begin(query, transport, out)?;
+        let (outcome, error) = Resolution::run(view, query, &mut writer);
         let counters = &mut self.counters;
         *match outcome {
             Outcome::Answer => &mut counters.noerror,

@@ -15,7 +15,7 @@ const ONCE: usize = 40;
 /// A reply's sections. Records must be put in the order of sections.
 pub(super) struct Sections<'s, 'm, 'b> {
     store: &'s Store<'m>,
-    writer: Writer<'b>,
+    writer: &'s mut Writer<'b>,
     dnssec: bool,
     once: heapless::Vec<(OwnerId, Rtype), ONCE>,
     error: Option<ExtendedError>,
@@ -23,7 +23,7 @@ pub(super) struct Sections<'s, 'm, 'b> {
 
 impl<'s, 'm, 'b> Sections<'s, 'm, 'b> {
     /// Empty sections of the reply in `writer`; signatures and proofs are put if `dnssec`.
-    pub(super) fn new(store: &'s Store<'m>, writer: Writer<'b>, dnssec: bool) -> Self {
+    pub(super) fn new(store: &'s Store<'m>, writer: &'s mut Writer<'b>, dnssec: bool) -> Self {
         Self { store, writer, dnssec, once: heapless::Vec::new(), error: None }
     }
 
@@ -47,9 +47,9 @@ impl<'s, 'm, 'b> Sections<'s, 'm, 'b> {
         self.writer.name_at(offset)
     }
 
-    /// The reply, to be finished, and the Extended DNS Error that goes with it.
-    pub(super) fn into_parts(self) -> (Writer<'b>, Option<ExtendedError>) {
-        (self.writer, self.error)
+    /// Why the reply is less than it should be.
+    pub(super) fn error(&self) -> Option<ExtendedError> {
+        self.error
     }
 
     /// Notes why the reply is less than it should be.
