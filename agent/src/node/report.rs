@@ -66,7 +66,8 @@ fn queries(registry: &Registry, workers: Vec<Arc<Mutex<udp::Tally>>>, tcp: tcp::
         out.sample(&[("transport", "udp")], sum(|c| c.udp_queries));
         out.sample(&[("transport", "tcp")], sum(|c| c.tcp_queries));
         out.family("answers_total", "What became of queries.", Kind::Counter);
-        let outcomes: [(&str, &str, fn(&Counters) -> u64); 13] = [
+        type Count = fn(&Counters) -> u64;
+        let outcomes: [(&str, &str, Count); 13] = [
             ("NOERROR", "data", |c| c.noerror),
             ("NOERROR", "nodata", |c| c.nodata),
             ("NOERROR", "referral", |c| c.referrals),
@@ -139,7 +140,8 @@ fn zones(
             }
         };
         let zones: Vec<Zone> = view.zones().iter().enumerate().map(now).collect();
-        let gauges: [(&str, &str, fn(&Zone) -> Option<f64>); 6] = [
+        type Value = fn(&Zone) -> Option<f64>;
+        let gauges: [(&str, &str, Value); 6] = [
             ("zone_epoch", "Epoch served.", |zone| Some(zone.position?.epoch.into())),
             ("zone_serial", "Number of the change-set served.", |zone| Some(zone.position?.serial as f64)),
             ("zone_lag", "Change-sets that the feed's head is ahead of what is served.", |zone| {

@@ -114,7 +114,10 @@ impl Batch {
             slot.query_len = (header.msg_len as usize).min(QUERY_ROOM);
             slot.reply_len = 0;
             slot.source_len = header.msg_hdr.msg_namelen;
-            slot.control_len = (header.msg_hdr.msg_controllen as usize).min(size_of::<Control>());
+            // A usize with glibc, a u32 with musl.
+            #[allow(clippy::unnecessary_cast)]
+            let control_len = header.msg_hdr.msg_controllen as usize;
+            slot.control_len = control_len.min(size_of::<Control>());
             slot.control.forget_interface(slot.control_len);
         }
         Ok(received)
@@ -158,10 +161,18 @@ impl Batch {
         let (mut done, mut unsent) = (0, 0);
         while done < total {
             let rest = &mut self.headers[done..total];
+            // By number, because musl's own function sends one message a call (it clears padding, which here is zero
+            // from the start).
             // SAFETY: each header of `rest` was set up above and points to buffers owned by `self`, which is
             // borrowed exclusively for the call; the system only reads through them.
             let sent = unsafe {
-                libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as libc::c_uint, 0)
+                libc::syscall(
+                    libc::SYS_sendmmsg,
+                    socket.as_raw_fd(),
+                    rest.as_mut_ptr(),
+                    rest.len() as libc::c_uint,
+                    0 as libc::c_uint,
+                )
             };
             match usize::try_from(sent) {
                 Ok(count) if count > 0 => done += count,
