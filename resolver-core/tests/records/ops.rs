@@ -10,7 +10,7 @@ use resolver_core::records::{Change, ChangeError, Memory, Rdatas, Store, ZoneId,
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
 /// Runs one program.
-pub fn run(program: &[u8]) {
+pub(crate) fn run(program: &[u8]) {
     let mut input = Input(program);
     let cells = [12, 40, 150, 600, 6000][usize::from(input.below(5))];
     let slots = [1, 2, 7, 64, 1000][usize::from(input.below(5))];
