@@ -105,7 +105,7 @@ impl<'m> View<'m> {
         if self.position(zone).is_some() || self.store.rrset_count(zone) > 0 {
             return Err(ApplyError::OutOfOrder);
         }
-        self.store.change(zone, changes, None)?;
+        self.store.fill(zone, changes)?;
         self.store.set_position(zone, Some(position));
         Ok(())
     }

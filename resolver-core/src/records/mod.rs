@@ -38,6 +38,8 @@ mod rrsets;
 mod siphash;
 mod staging;
 mod store;
+#[cfg(test)]
+mod tests;
 mod zones;
 
 pub use rdatas::Rdatas;

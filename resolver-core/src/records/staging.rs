@@ -168,6 +168,33 @@ impl Store<'_> {
         self.zones[index].staging = None;
     }
 
+    /// Fills a zone that has no content with `changes`, all or nothing.
+    ///
+    /// Unlike [`Self::change`] it asks for no more room than the content takes, in whatever order it comes; but only
+    /// if there is a zone slot to build it in, and a cell for its apex. Bounded by the changes; a refusal
+    /// also by the index.
+    pub fn fill<'a>(
+        &mut self,
+        zone: ZoneId,
+        changes: impl Iterator<Item = Change<'a>> + Clone,
+    ) -> Result<(), ChangeError> {
+        if self.rrset_count(zone) != 0 {
+            return Err(ChangeError::Invalid);
+        }
+        if !self.begin_staging(zone) {
+            return self.change(zone, changes, None);
+        }
+        for change in changes {
+            if let Err(error) = self.stage_changes(zone, core::iter::once(change)) {
+                self.abort_staging(zone);
+                while !self.clear_staging(zone, usize::MAX) {}
+                return Err(error);
+            }
+        }
+        self.commit_staging(zone);
+        Ok(())
+    }
+
     /// Drops what was staged; nothing served changes. O(1): the memory is free again after [`Self::clear_staging`].
     pub fn abort_staging(&mut self, zone: ZoneId) {
         let Some((shadow, role)) = self.staging_of(zone) else { return };
