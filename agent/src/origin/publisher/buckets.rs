@@ -222,6 +222,11 @@ impl Buckets {
         self.dirty.iter().map(|&(_, start)| start).find(idle)
     }
 
+    /// Leaves that lack something at the broker or have to be sent again.
+    pub(super) fn lacking(&self) -> usize {
+        self.dirty.len() + self.repair.len()
+    }
+
     pub(super) fn has_repairs(&self) -> bool {
         !self.repair.is_empty()
     }

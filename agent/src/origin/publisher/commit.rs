@@ -130,9 +130,21 @@ impl Publisher<'_> {
         Ok(true)
     }
 
+    /// Those of `changes` that would change anything, the last of each key.
+    pub fn differences(&self, changes: Vec<ChangeBuf>) -> Vec<ChangeBuf> {
+        let mut last: BTreeMap<(Rtype, Box<[u8]>), ChangeBuf> = BTreeMap::new();
+        for change in changes {
+            last.insert((change.rtype(), super::lower(change.owner().as_wire())), change);
+        }
+        last.into_values().filter(|change| self.differs(change)).collect()
+    }
+
     /// Signs what was applied; returns the change-sets that have to become durable before [`Self::confirm`].
     pub fn seal(&mut self) -> &[ChangeSet] {
         self.close();
+        if self.staged.closed.is_empty() {
+            return &[];
+        }
         let mut room = vec![0; self.settings.payload_limit];
         for set in self.staged.closed.iter_mut().filter(|set| set.payload.is_empty()) {
             let changes = set.changes.iter().map(ChangeBuf::as_change);
@@ -204,14 +216,14 @@ impl Publisher<'_> {
             last.insert(change.key(), (change, octets));
         }
         let changes = last.into_iter().map(|(key, (change, octets))| Measured { key, change, octets });
-        let differs = |measured: &Measured| match self
-            .content
-            .rrset(measured.change.owner(), measured.change.rtype())
-        {
-            Some(present) => !present.same_content(&measured.change),
-            None => !measured.change.is_removal(),
-        };
-        Ok(changes.filter(differs).collect())
+        Ok(changes.filter(|measured| self.differs(&measured.change)).collect())
+    }
+
+    fn differs(&self, change: &ChangeBuf) -> bool {
+        match self.content.rrset(change.owner(), change.rtype()) {
+            Some(present) => !present.same_content(change),
+            None => !change.is_removal(),
+        }
     }
 
     /// Applies changes that fit one message, to the open change-set.

@@ -39,7 +39,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use resolver_core::Instant;
 use resolver_core::feed::message::{DEFAULT_PAYLOAD_LIMIT, OVERHEAD, encoded_len};
-use resolver_core::feed::{Digest, Position};
+use resolver_core::feed::{BucketId, Digest, Position};
 use resolver_core::records::{Memory, Usage};
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
@@ -133,7 +133,8 @@ pub struct Status {
     /// Serial of the last head that the broker acknowledged; 0: none.
     pub published: u64,
     pub buckets: u32,
-    pub unacked_change_sets: usize,
+    /// Messages that the broker lacks, as far as is known; 0: it has everything, the snapshot included.
+    pub unpublished: usize,
     pub in_flight: usize,
     pub usage: Usage,
     pub counters: Counters,
@@ -314,10 +315,25 @@ impl Publisher<'_> {
         self.content.owner(owner).is_some()
     }
 
+    /// Owner (lower-case wire form) and type of every RRset, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = (&[u8], Rtype)> {
+        self.buckets.keys(BucketId::ROOT).map(|key| (&*key.owner, key.rtype))
+    }
+
+    /// Oldest change-set that has to be kept so that it can be published (again).
+    pub fn oldest_needed(&self) -> u64 {
+        self.log.first().unwrap_or(self.position.serial + 1)
+    }
+
     /// An authentic message of ours was found at the broker that is newer than all we know: our state was lost. Nothing
     /// is published until an epoch higher than this one's is begun.
     pub fn superseded_by(&self) -> Option<Position> {
         self.readback.superseded_by()
+    }
+
+    fn unpublished(&self) -> usize {
+        let head = usize::from(!self.outbox.is_told(self.position, self.digest));
+        self.log.unacked_count() + self.buckets.lacking() + head
     }
 
     /// Where the zone stands.
@@ -329,7 +345,7 @@ impl Publisher<'_> {
             floor: self.buckets.floor(self.position.serial),
             published: self.outbox.published().map_or(0, |head| head.position.serial),
             buckets: self.buckets.leaf_count(),
-            unacked_change_sets: self.log.unacked_count(),
+            unpublished: self.unpublished(),
             in_flight: self.outbox.in_flight(),
             usage: self.content.usage(),
             counters: self.counters,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resolver_core::Instant;
 use resolver_core::feed::message::{seal_bucket, seal_head};
-use resolver_core::feed::{BucketId, Head, Position, Topic};
+use resolver_core::feed::{BucketId, Digest, Head, Position, Topic};
 
 use super::Publisher;
 use super::rrset::ChangeBuf;
@@ -61,6 +61,13 @@ impl Outbox {
 
     pub(super) fn published(&self) -> Option<&Head> {
         self.published.as_ref()
+    }
+
+    /// Whether the broker has a head that says this state, and that all buckets hold it.
+    pub(super) fn is_told(&self, position: Position, digest: Digest) -> bool {
+        self.published.is_some_and(|head| {
+            head.position == position && head.floor == position.serial && head.digest == digest
+        })
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -1,1 +1,685 @@
+//! The publisher against a model broker and a model follower.
+//!
+//! The follower knows nothing but what is retained: it puts buckets and change-sets together as the protocol says, and
+//! compares digests. Whatever happens to origin, connection and broker, a head that is there must hold what it says.
 
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use ed25519_dalek::SigningKey;
+use proptest::prelude::*;
+use resolver_core::feed::follow::SubscriptionAction;
+use resolver_core::feed::message::{Kind, Message, open};
+use resolver_core::records::ZoneSlot;
+
+use super::*;
+
+const ROOT: &str = "test";
+
+fn apex() -> Name {
+    "example.org".parse().unwrap()
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn memory(cells: usize) -> Memory<'static> {
+    Memory {
+        cells: vec![[0; 24]; cells].leak(),
+        index: vec![[0; 4]; 1024].leak(),
+        zones: vec![ZoneSlot::EMPTY].leak(),
+    }
+}
+
+fn settings(ring: u32) -> Settings {
+    Settings { ring, payload_limit: 512, ..Settings::new(ROOT, apex()) }
+}
+
+fn owner(text: &str) -> Vec<u8> {
+    match text {
+        "@" => Vec::new(),
+        text => {
+            let wire: Name = text.parse().unwrap();
+            wire.as_wire()[..wire.as_wire().len() - 1].to_vec()
+        }
+    }
+}
+
+fn a(name: &str, address: u32) -> ChangeBuf {
+    let owner = owner(name);
+    let owner = RelativeName::from_wire(&owner).unwrap();
+    ChangeBuf::rrset(owner, Rtype::A, 300, vec![&address.to_be_bytes()]).unwrap()
+}
+
+fn txt(name: &str, octets: usize) -> ChangeBuf {
+    let owner = owner(name);
+    let owner = RelativeName::from_wire(&owner).unwrap();
+    let mut rdata = Vec::new();
+    for chunk in vec![b'x'; octets].chunks(255) {
+        rdata.push(chunk.len() as u8);
+        rdata.extend_from_slice(chunk);
+    }
+    ChangeBuf::rrset(owner, Rtype::TXT, 300, vec![&rdata]).unwrap()
+}
+
+fn gone(name: &str) -> ChangeBuf {
+    let owner = owner(name);
+    ChangeBuf::removal(RelativeName::from_wire(&owner).unwrap(), Rtype::A)
+}
+
+fn hosts(count: u32) -> Vec<ChangeBuf> {
+    (0..count).map(|number| a(&format!("h{number}"), number)).collect()
+}
+
+/// What a broker retains, and what it owes its one client.
+#[derive(Default, Clone)]
+struct Broker {
+    retained: BTreeMap<String, Vec<u8>>,
+    acks: VecDeque<u64>,
+    deliveries: VecDeque<(String, Vec<u8>)>,
+    /// Every message taken, in order.
+    taken: Vec<(String, usize)>,
+}
+
+impl Broker {
+    fn publish(&mut self, publication: &Publication) {
+        assert!(publication.payload.len() <= 512, "over the payload limit");
+        self.taken.push((publication.topic.clone(), publication.payload.len()));
+        if publication.payload.is_empty() {
+            self.retained.remove(&publication.topic);
+        } else {
+            self.retained.insert(publication.topic.clone(), publication.payload.to_vec());
+        }
+        self.acks.push_back(publication.token);
+    }
+
+    fn subscribe(&mut self, filter: &str) {
+        let prefix = filter.strip_suffix('+');
+        for (topic, payload) in &self.retained {
+            if prefix.map_or(topic == filter, |prefix| topic.starts_with(prefix)) {
+                self.deliveries.push_back((topic.clone(), payload.clone()));
+            }
+        }
+    }
+
+    fn topics(&self, part: &str) -> usize {
+        self.retained.keys().filter(|topic| topic.contains(part)).count()
+    }
+}
+
+/// A publisher on a connection, on a clock that jumps from event to event.
+struct World {
+    publisher: Publisher<'static>,
+    broker: Broker,
+    now: Instant,
+    /// Whether the broker has held all that it was given, so that it can be checked at each step.
+    is_sound: bool,
+}
+
+impl World {
+    fn new(ring: u32, content: Vec<ChangeBuf>) -> Self {
+        let mut publisher = Publisher::new(settings(ring), key(), memory(4000), 1).unwrap();
+        let now = Instant::from_micros(1);
+        publisher.load(5, content.into_iter(), now).unwrap();
+        Self { publisher, broker: Broker::default(), now, is_sound: true }
+    }
+
+    fn connect(&mut self) {
+        self.broker.acks.clear();
+        self.broker.deliveries.clear();
+        self.publisher.handle_link(Link::Up, self.now);
+    }
+
+    /// One exchange; false if there was nothing to do.
+    fn step(&mut self) -> bool {
+        if let Some(subscription) = self.publisher.poll_subscription() {
+            if subscription.action == SubscriptionAction::SubscribeRetained {
+                self.broker.subscribe(&subscription.filter);
+            }
+        } else if let Some(publication) = self.publisher.poll_publish(self.now) {
+            self.broker.publish(&publication);
+        } else if let Some((topic, payload)) = self.broker.deliveries.pop_front() {
+            self.publisher.handle_retained(&topic, &payload, self.now);
+        } else if let Some(token) = self.broker.acks.pop_front() {
+            self.publisher.handle_ack(token, self.now);
+        } else {
+            return false;
+        }
+        if self.is_sound {
+            check_broker(&self.broker);
+        }
+        true
+    }
+
+    /// Until `time` has passed and there is nothing to do.
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            while self.step() {}
+            match self.publisher.poll_at() {
+                Some(at) if at <= end => {
+                    self.now = self.now.max(at);
+                    self.publisher.handle_timeout(self.now);
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// Long enough for a read-back, a refresh and what follows.
+    fn settle(&mut self) {
+        self.run_for(Duration::from_secs(20));
+    }
+
+    fn commit(&mut self, changes: Vec<ChangeBuf>) {
+        self.publisher.commit(changes, self.now).unwrap();
+    }
+
+    fn published(&self) -> (Position, Digest) {
+        let state = follow(&self.broker).unwrap().unwrap();
+        (state.position, state.digest)
+    }
+
+    #[track_caller]
+    fn assert_published(&self) {
+        assert_eq!(self.published(), (self.publisher.position(), self.publisher.digest()));
+        assert_eq!(self.publisher.status().unpublished, 0);
+        let buckets = self.publisher.status().buckets as usize;
+        assert_eq!(self.broker.topics("/s/"), buckets, "obsolete buckets are cleared");
+    }
+}
+
+struct Followed {
+    position: Position,
+    digest: Digest,
+    rrsets: usize,
+}
+
+type RrsetKey = (Vec<u8>, Rtype);
+
+/// What a node without anything makes of what is retained: `None` without a head, an error if it would not get there.
+fn follow(broker: &Broker) -> Result<Option<Followed>, String> {
+    let keys = [key().verifying_key()];
+    let prefix = format!("{ROOT}/z/example,org");
+    let Some(head) = broker.retained.get(&format!("{prefix}/head")) else { return Ok(None) };
+    let Ok(Message::Head(head)) = open(Kind::Head, &apex(), &keys, head) else { return Ok(None) };
+    let mut content: BTreeMap<RrsetKey, (u32, Vec<u8>, u64)> = BTreeMap::new();
+    let mut as_of: Vec<(BucketId, u64)> = Vec::new();
+    for (topic, payload) in broker.retained.range(format!("{prefix}/s/")..format!("{prefix}/s0")) {
+        let Ok(Message::Bucket(bucket)) = open(Kind::Bucket, &apex(), &keys, payload) else { continue };
+        if bucket.position.epoch > head.position.epoch {
+            // A new epoch is on its way; a node goes on with what it has until its head comes.
+            return Ok(None);
+        }
+        if bucket.position.epoch != head.position.epoch || !topic.ends_with(&format!("/{}", bucket.id.0)) {
+            continue;
+        }
+        as_of.push((bucket.id, bucket.position.serial));
+        for change in bucket.rrsets {
+            let key = (change.owner.as_wire().to_ascii_lowercase(), change.rtype);
+            let value = (change.ttl, change.rdatas.as_wire().to_vec(), bucket.position.serial);
+            let hash = BucketId::key_hash(&change);
+            assert!(bucket.id.contains(hash));
+            if content.get(&key).is_none_or(|(_, _, serial)| *serial < bucket.position.serial) {
+                content.insert(key, value);
+            }
+        }
+    }
+    // A bucket that is newer than one which holds the same key knows better, also that it is gone.
+    content.retain(|(owner, rtype), (_, rdatas, serial)| {
+        let change = ChangeBuf::from_parts(owner, *rtype, 0, rdatas).unwrap();
+        let hash = change.key().hash;
+        as_of.iter().all(|(id, at)| !id.contains(hash) || at <= serial)
+    });
+    let last = as_of.iter().map(|(_, serial)| *serial).max().unwrap_or(0).max(head.position.serial);
+    let covered = |hash: u32| as_of.iter().filter(|(id, _)| id.contains(hash)).map(|(_, at)| *at).max();
+    for probe in 0..1024_u32 {
+        if covered(probe << 22).is_none() {
+            return Err(format!("no bucket for {probe}"));
+        }
+    }
+    let mut digest_at = HashMap::new();
+    let mut position = head.position;
+    for serial in head.floor + 1..=last {
+        let slot = serial % u64::from(head.ring);
+        let payload = broker.retained.get(&format!("{prefix}/c/{slot}"));
+        let set = payload.map(|payload| open(Kind::ChangeSet, &apex(), &keys, payload));
+        let Some(Ok(Message::ChangeSet(set))) = set else {
+            if serial > head.position.serial {
+                // A bucket is ahead of the change-sets published so far; a node waits for them.
+                return Ok(None);
+            }
+            return Err(format!("no change-set {serial}"));
+        };
+        if set.position.serial != serial || set.position.epoch != head.position.epoch {
+            if serial > head.position.serial {
+                return Ok(None);
+            }
+            return Err(format!("slot {slot} holds {} instead of {serial}", set.position));
+        }
+        position = set.position;
+        digest_at.insert(serial, set.digest);
+        for change in set.changes {
+            if covered(BucketId::key_hash(&change)).is_some_and(|at| at >= serial) {
+                continue;
+            }
+            let key = (change.owner.as_wire().to_ascii_lowercase(), change.rtype);
+            if change.rdatas.is_empty() {
+                content.remove(&key);
+            } else {
+                content.insert(key, (change.ttl, change.rdatas.as_wire().to_vec(), serial));
+            }
+        }
+    }
+    let mut digest = Digest::default();
+    for ((owner, rtype), (ttl, rdatas, _)) in &content {
+        let rrset = ChangeBuf::from_parts(owner, *rtype, *ttl, rdatas).unwrap();
+        let change = rrset.as_change();
+        digest.add(&Digest::of_rrset(change.owner.labels(), change.rtype, change.ttl, change.rdatas));
+    }
+    let expected = digest_at.get(&position.serial).copied().unwrap_or(head.digest);
+    if digest != expected {
+        return Err(format!("the digest at {position} is not the one that was signed"));
+    }
+    Ok(Some(Followed { position, digest, rrsets: content.len() }))
+}
+
+/// With a head, everything that it says must be there.
+#[track_caller]
+fn check_broker(broker: &Broker) {
+    if let Err(fault) = follow(broker) {
+        panic!("{fault}\nlast taken: {:?}", &broker.taken[broker.taken.len().saturating_sub(12)..]);
+    }
+}
+
+#[test]
+fn the_first_content_travels_in_buckets_alone() {
+    let mut world = World::new(16, hosts(60));
+    world.connect();
+    world.settle();
+    world.assert_published();
+    assert_eq!(world.published().0, Position { epoch: 5, serial: 1 });
+    assert_eq!(world.broker.topics("/c/"), 0);
+    assert!(world.broker.topics("/s/") > 3);
+    assert_eq!(follow(&world.broker).unwrap().unwrap().rrsets, 60);
+}
+
+#[test]
+fn an_empty_zone_is_published_too() {
+    let mut world = World::new(16, Vec::new());
+    world.connect();
+    world.settle();
+    world.assert_published();
+    assert_eq!(world.broker.topics("/s/"), 1);
+}
+
+#[test]
+fn a_change_goes_out_before_anything_else() {
+    let mut world = World::new(16, hosts(60));
+    world.connect();
+    world.settle();
+    let before = world.broker.taken.len();
+    world.commit(vec![a("new", 1)]);
+    world.step();
+    assert_eq!(world.broker.taken[before].0, "test/z/example,org/c/2");
+    world.run_for(Duration::from_millis(1));
+    let topics: Vec<&str> = world.broker.taken[before..].iter().map(|(topic, _)| topic.as_str()).collect();
+    assert_eq!(topics, ["test/z/example,org/c/2", "test/z/example,org/head"], "an idle feed tells its head at once");
+    world.settle();
+    world.assert_published();
+}
+
+#[test]
+fn heads_are_coalesced_while_changes_come() {
+    let mut world = World::new(64, hosts(5));
+    world.connect();
+    world.settle();
+    let heads = |world: &World| world.broker.taken.iter().filter(|(topic, _)| topic.ends_with("head")).count();
+    let before = heads(&world);
+    for number in 0..50 {
+        world.commit(vec![a("busy", number)]);
+        world.run_for(Duration::from_millis(10));
+    }
+    assert!((4..=7).contains(&(heads(&world) - before)), "{}", heads(&world) - before);
+}
+
+#[test]
+fn many_small_changes_share_a_change_set() {
+    let mut world = World::new(16, hosts(5));
+    for number in 0..8 {
+        assert!(world.publisher.apply(vec![a(&format!("n{number}"), number)]).unwrap());
+    }
+    let sealed = world.publisher.seal().len();
+    world.publisher.confirm(world.now);
+    assert_eq!(sealed, 1);
+    assert_eq!(world.publisher.position().serial, 2);
+    assert!(!world.publisher.apply(vec![a("n1", 1), gone("never")]).unwrap(), "nothing differs");
+    world.publisher.confirm(world.now);
+    assert_eq!(world.publisher.position().serial, 2);
+}
+
+#[test]
+fn a_large_change_is_split_with_additions_first_and_the_soa_last() {
+    let mut world = World::new(64, hosts(60));
+    let soa_rdata = [&b"\x01a\x00\x01b\x00"[..], &[0, 0, 0, 9], &[0; 16]].concat();
+    let soa = ChangeBuf::rrset(RelativeName::APEX, Rtype::SOA, 60, vec![&soa_rdata]).unwrap();
+    let mut changes = vec![soa];
+    changes.extend((0..60).map(|number| gone(&format!("h{number}"))));
+    changes.extend((0..60).map(|number| a(&format!("new{number}"), number)));
+    world.publisher.apply(changes).unwrap();
+    let sets = world.publisher.seal().to_vec();
+    assert!(sets.len() > 3);
+    let all: Vec<&ChangeBuf> = sets.iter().flat_map(|set| &set.changes).collect();
+    assert_eq!(all.len(), 121);
+    let first_removal_set = sets.iter().position(|set| set.changes.iter().any(ChangeBuf::is_removal)).unwrap();
+    let last_addition_set = sets
+        .iter()
+        .rposition(|set| set.changes.iter().any(|change| !change.is_removal() && change.rtype() == Rtype::A))
+        .unwrap();
+    assert!(last_addition_set <= first_removal_set);
+    assert!(sets.last().unwrap().changes.iter().any(|change| change.rtype() == Rtype::SOA));
+    world.publisher.confirm(world.now);
+    world.connect();
+    world.settle();
+    world.assert_published();
+}
+
+#[test]
+fn a_diff_larger_than_the_ring_never_strands_a_node() {
+    let mut world = World::new(4, hosts(20));
+    world.connect();
+    world.settle();
+    world.commit((0..400).map(|number| a(&format!("n{number}"), number)).collect());
+    assert!(world.publisher.position().serial > 12);
+    world.settle();
+    world.assert_published();
+}
+
+#[test]
+fn what_cannot_fit_is_refused_by_name_and_changes_nothing() {
+    let mut world = World::new(16, hosts(3));
+    let before = (world.publisher.digest(), world.publisher.status().rrsets);
+    let error = world.publisher.apply(vec![a("ok", 1), txt("large", 900)]).unwrap_err();
+    assert!(error.to_string().contains("large.example.org. TXT"), "{error}");
+    let many: Vec<ChangeBuf> = (0..4000).map(|number| a(&format!("m{number}"), number)).collect();
+    let error = world.publisher.apply(many).unwrap_err();
+    assert!(matches!(error, CommitError::Full { .. }), "{error}");
+    assert!(world.publisher.seal().is_empty());
+    world.publisher.confirm(world.now);
+    assert_eq!((world.publisher.digest(), world.publisher.status().rrsets), before);
+    world.commit(vec![a("after", 1)]);
+    world.connect();
+    world.settle();
+    world.assert_published();
+}
+
+#[test]
+fn what_is_rolled_back_was_never_there() {
+    let mut world = World::new(16, hosts(30));
+    world.connect();
+    world.settle();
+    let before = world.publisher.digest();
+    world.publisher.apply((0..30).map(|number| gone(&format!("h{number}"))).collect()).unwrap();
+    world.publisher.apply(vec![a("h3", 99), a("x", 1)]).unwrap();
+    world.publisher.seal();
+    assert_eq!(world.publisher.poll_publish(world.now), None, "nothing goes out before it is durable");
+    world.publisher.rollback();
+    assert!(!world.publisher.is_poisoned());
+    let owner = owner("h3");
+    let owner = RelativeName::from_wire(&owner).unwrap();
+    assert!(world.publisher.rrset(owner, Rtype::A).unwrap().same_content(&a("h3", 3)));
+    world.settle();
+    world.assert_published();
+    assert_eq!(world.published(), (Position { epoch: 5, serial: 1 }, before));
+    world.commit(vec![a("h3", 100)]);
+    world.settle();
+    world.assert_published();
+}
+
+#[test]
+fn a_broker_that_lost_everything_is_filled_again() {
+    let mut world = World::new(16, hosts(60));
+    world.connect();
+    world.settle();
+    for number in 0..40 {
+        world.commit(vec![a("h1", 1000 + number)]);
+        world.run_for(Duration::from_millis(50));
+    }
+    world.settle();
+    world.broker.retained.clear();
+    world.connect();
+    world.settle();
+    world.assert_published();
+    assert!(world.broker.topics("/c/") > 0, "the ring is filled again, too");
+}
+
+#[test]
+fn lost_foreign_and_stale_messages_are_mended_without_a_reconnect() {
+    let mut world = World::new(8, hosts(60));
+    world.connect();
+    world.settle();
+    let old = world.broker.clone();
+    for number in 0..6 {
+        world.commit(vec![a("h1", 1000 + number)]);
+    }
+    world.settle();
+    let topics: Vec<String> = world.broker.retained.keys().cloned().collect();
+    let bucket = topics.iter().filter(|topic| topic.contains("/s/"));
+    let [one, two, three, ..] = bucket.collect::<Vec<_>>()[..] else { panic!("too few buckets") };
+    world.broker.retained.remove(one);
+    world.broker.retained.insert(two.clone(), old.retained[two].clone());
+    world.broker.retained.insert(three.clone(), b"rubbish".to_vec());
+    world.broker.retained.insert("test/z/example,org/s/999999".into(), b"rubbish".to_vec());
+    world.broker.retained.remove("test/z/example,org/c/3");
+    world.broker.retained.insert("test/z/example,org/c/4".into(), b"rubbish".to_vec());
+    world.broker.retained.insert("test/z/example,org/c/77".into(), b"rubbish".to_vec());
+    let end = world.now + DEFAULT_READBACK_INTERVAL + Duration::from_secs(30);
+    while world.now < end {
+        while let Some(subscription) = world.publisher.poll_subscription() {
+            if subscription.action == SubscriptionAction::SubscribeRetained {
+                world.broker.subscribe(&subscription.filter);
+            }
+        }
+        while let Some(publication) = world.publisher.poll_publish(world.now) {
+            world.broker.publish(&publication);
+        }
+        while let Some((topic, payload)) = world.broker.deliveries.pop_front() {
+            world.publisher.handle_retained(&topic, &payload, world.now);
+        }
+        while let Some(token) = world.broker.acks.pop_front() {
+            world.publisher.handle_ack(token, world.now);
+        }
+        world.now = world.now + Duration::from_millis(100);
+        world.publisher.handle_timeout(world.now);
+    }
+    world.assert_published();
+    assert!(!world.broker.retained.contains_key("test/z/example,org/c/77"));
+    assert!(world.broker.retained.values().all(|payload| payload != b"rubbish"));
+    assert_eq!(world.broker.topics("/c/"), 6);
+}
+
+#[test]
+fn lost_state_is_noticed_before_anything_is_overwritten() {
+    let mut world = World::new(16, hosts(10));
+    world.connect();
+    world.settle();
+    world.commit(vec![a("h1", 77)]);
+    world.settle();
+    // The same zone from a backup: the epoch is right, the serial is behind.
+    let mut restored = World::new(16, hosts(10));
+    restored.broker = world.broker.clone();
+    let retained = restored.broker.retained.clone();
+    restored.connect();
+    restored.settle();
+    assert_eq!(restored.publisher.superseded_by(), Some(Position { epoch: 5, serial: 2 }));
+    assert_eq!(restored.broker.retained, retained);
+    restored.publisher.begin_epoch(6, restored.now);
+    restored.settle();
+    restored.assert_published();
+    assert_eq!(restored.published().0, Position { epoch: 6, serial: 1 });
+    assert_eq!(restored.broker.topics("/c/"), 0, "what the earlier epoch left in slots is cleared");
+}
+
+#[test]
+fn the_trie_follows_the_zone_up_and_down() {
+    let mut world = World::new(64, hosts(3));
+    world.connect();
+    world.settle();
+    for round in 0..10_u32 {
+        world.commit((0..40).map(|number| a(&format!("r{round}-{number}"), number)).collect());
+        world.run_for(Duration::from_millis(500));
+    }
+    world.settle();
+    world.assert_published();
+    let large = world.publisher.status().buckets;
+    assert!(large > 16, "{large}");
+    for round in 0..10_u32 {
+        world.commit((0..40).map(|number| gone(&format!("r{round}-{number}"))).collect());
+        world.run_for(Duration::from_millis(500));
+    }
+    world.settle();
+    world.assert_published();
+    assert!(world.publisher.status().buckets < 4);
+}
+
+/// What happens to the world, at any moment.
+#[derive(Clone, Debug)]
+enum Happening {
+    Commit(Vec<(u8, u32)>),
+    RollBack(Vec<(u8, u32)>),
+    Steps(u8),
+    Time(u16),
+    Disconnect,
+    Connect,
+    /// The process dies; it restores what was confirmed.
+    Restart,
+    /// A retained message is lost, by index.
+    Lose(u16),
+    LoseAll,
+    NewEpoch,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let changes = prop::collection::vec((0..60_u8, 0..4_u32), 1..30);
+    prop_oneof![
+        6 => changes.clone().prop_map(Happening::Commit),
+        1 => changes.prop_map(Happening::RollBack),
+        6 => any::<u8>().prop_map(Happening::Steps),
+        4 => (0..6000_u16).prop_map(Happening::Time),
+        1 => Just(Happening::Disconnect),
+        2 => Just(Happening::Connect),
+        1 => Just(Happening::Restart),
+        1 => any::<u16>().prop_map(Happening::Lose),
+        1 => Just(Happening::LoseAll),
+        1 => Just(Happening::NewEpoch),
+    ]
+}
+
+fn changes_of(list: &[(u8, u32)]) -> Vec<ChangeBuf> {
+    let change = |&(name, address): &(u8, u32)| match address {
+        0 => gone(&format!("h{name}")),
+        _ => a(&format!("h{name}"), address),
+    };
+    list.iter().map(change).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Whatever happens, a follower that finds a head finds a whole state behind it (but for what a broker lost and
+    /// could not be mended yet), and in the end the newest.
+    #[test]
+    fn nothing_that_happens_strands_a_follower(
+        ring in prop::sample::select(vec![4_u32, 8, 32]),
+        happenings in prop::collection::vec(happening(), 1..60),
+    ) {
+        let mut world = World::new(ring, hosts(30));
+        let mut model: BTreeMap<String, u32> = (0..30).map(|n| (format!("h{n}"), n)).collect();
+        let mut durable: Vec<ChangeSet> = Vec::new();
+        let mut online = false;
+        let mut epoch = 5;
+        for happening in happenings {
+            match happening {
+                Happening::Commit(list) => {
+                    world.publisher.apply(changes_of(&list)).unwrap();
+                    durable.extend(world.publisher.seal().iter().cloned());
+                    world.publisher.confirm(world.now);
+                    for (name, address) in list {
+                        match address {
+                            0 => drop(model.remove(&format!("h{name}"))),
+                            _ => drop(model.insert(format!("h{name}"), address)),
+                        }
+                    }
+                }
+                Happening::RollBack(list) => {
+                    world.publisher.apply(changes_of(&list)).unwrap();
+                    world.publisher.seal();
+                    world.publisher.rollback();
+                }
+                Happening::Steps(count) if online => {
+                    for _ in 0..count {
+                        if !world.step() {
+                            break;
+                        }
+                    }
+                }
+                Happening::Time(millis) if online => {
+                    world.run_for(Duration::from_millis(millis.into()));
+                }
+                Happening::Steps(_) | Happening::Time(_) => {}
+                Happening::Disconnect => {
+                    online = false;
+                    world.publisher.handle_link(Link::Down, world.now);
+                }
+                Happening::Connect => {
+                    online = true;
+                    world.connect();
+                }
+                Happening::Restart => {
+                    online = false;
+                    let oldest = world.publisher.oldest_needed();
+                    durable.retain(|set| set.position.serial >= oldest);
+                    let mut publisher = Publisher::new(settings(ring), key(), memory(4000), 2).unwrap();
+                    let content: Vec<ChangeBuf> =
+                        model.iter().map(|(name, address)| a(name, *address)).collect();
+                    let (position, digest) = (world.publisher.position(), world.publisher.digest());
+                    publisher
+                        .restore(position, &digest, content.into_iter(), durable.iter().cloned(), world.now)
+                        .unwrap();
+                    world.publisher = publisher;
+                }
+                Happening::Lose(index) => {
+                    if let Some(topic) = world.broker.retained.keys().nth(usize::from(index) % 40).cloned() {
+                        world.broker.retained.remove(&topic);
+                        world.is_sound = false;
+                    }
+                }
+                Happening::LoseAll => {
+                    world.broker.retained.clear();
+                    world.is_sound = false;
+                }
+                Happening::NewEpoch => {
+                    epoch += 1;
+                    world.publisher.begin_epoch(epoch, world.now);
+                    durable.clear();
+                }
+            }
+        }
+        world.connect();
+        world.run_for(Duration::from_secs(30));
+        check_broker(&world.broker);
+        world.assert_published();
+        let count = follow(&world.broker).unwrap().unwrap().rrsets;
+        prop_assert_eq!(count, model.len());
+        let mut digest = Digest::default();
+        for (name, address) in &model {
+            let rrset = a(name, *address);
+            let change = rrset.as_change();
+            digest.add(&Digest::of_rrset(change.owner.labels(), change.rtype, change.ttl, change.rdatas));
+        }
+        prop_assert_eq!(digest, world.publisher.digest());
+    }
+}

@@ -1,0 +1,87 @@
+//! What a new version of a zone file changes.
+//!
+//! The file is the base and updates stand on top of it. A zone that takes updates is therefore changed by what differs
+//! between the file as last taken over and the file now: what came by UPDATE stays, unless the file now says something
+//! new about the same RRset. A zone that takes none becomes exactly its file.
+
+use std::collections::BTreeMap;
+
+use resolver_core::wire::{RelativeName, Rtype};
+use sha2::{Digest as _, Sha256};
+
+use super::publisher::{ChangeBuf, lower};
+use super::soa;
+
+/// Tells two versions of one RRset apart: the front of SHA-256 over TTL and RDATAs.
+pub type Fingerprint = [u8; 16];
+
+/// Fingerprint of an RRset.
+pub fn fingerprint(rrset: &ChangeBuf) -> Fingerprint {
+    let hash =
+        Sha256::new().chain_update(rrset.ttl().to_be_bytes()).chain_update(rrset.rdatas_wire()).finalize();
+    let mut front = [0; 16];
+    front.copy_from_slice(&hash[..16]);
+    front
+}
+
+/// What a file held: (lower-case owner, type) to fingerprint.
+pub type FileState = BTreeMap<(Box<[u8]>, Rtype), Fingerprint>;
+
+/// The state of a file with these RRsets.
+pub fn file_state<'a>(rrsets: impl IntoIterator<Item = &'a ChangeBuf>) -> FileState {
+    rrsets.into_iter().map(|rrset| (key(rrset), fingerprint(rrset))).collect()
+}
+
+/// What has to change so that the zone follows its file from `before` to `after`.
+pub fn between_files(before: &FileState, after: Vec<ChangeBuf>) -> Vec<ChangeBuf> {
+    let now = file_state(&after);
+    let gone = before.keys().filter(|key| !now.contains_key(key)).filter_map(removal);
+    let mut changes: Vec<ChangeBuf> = gone.collect();
+    changes.extend(after.into_iter().filter(|rrset| before.get(&key(rrset)) != Some(&fingerprint(rrset))));
+    changes
+}
+
+/// What has to change so that a zone with RRsets of exactly the keys `present` becomes `after`.
+pub fn to_file<'a>(
+    present: impl Iterator<Item = (&'a [u8], Rtype)>,
+    after: Vec<ChangeBuf>,
+) -> Vec<ChangeBuf> {
+    let wanted: std::collections::BTreeSet<_> = after.iter().map(key).collect();
+    let gone = present.map(|(owner, rtype)| (owner.into(), rtype)).filter(|key| !wanted.contains(key));
+    let mut changes: Vec<ChangeBuf> = gone.filter_map(|key| removal(&key)).collect();
+    changes.extend(after);
+    changes
+}
+
+/// Sees to it that the SOA serial goes up with every change: a serial of the file that is ahead stands, else the
+/// present one is raised by one (RFC 1982). `changes` must hold real differences only. Returns whether the file's
+/// serial was overruled.
+pub fn settle_soa(present: Option<&ChangeBuf>, changes: &mut Vec<ChangeBuf>) -> bool {
+    let Some((present, current)) = present.and_then(|soa| Some((soa, soa::serial(soa)?))) else {
+        return false;
+    };
+    let is_soa = |change: &ChangeBuf| change.rtype() == Rtype::SOA && change.owner().is_apex();
+    let index = changes.iter().position(|change| is_soa(change) && !change.is_removal());
+    let wanted = index.map(|index| changes.swap_remove(index));
+    if let Some(ahead) =
+        wanted.clone().filter(|soa| soa::serial(soa).is_some_and(|s| soa::is_after(s, current)))
+    {
+        changes.push(ahead);
+        return false;
+    }
+    // Apart from its serial, the file may say something new about the SOA.
+    let base = wanted.map_or_else(|| present.clone(), |soa| soa::with_serial(&soa, current));
+    if changes.is_empty() && base.same_content(present) {
+        return false;
+    }
+    changes.push(soa::with_serial(&base, soa::next(current)));
+    true
+}
+
+fn key(rrset: &ChangeBuf) -> (Box<[u8]>, Rtype) {
+    (lower(rrset.owner().as_wire()), rrset.rtype())
+}
+
+fn removal((owner, rtype): &(Box<[u8]>, Rtype)) -> Option<ChangeBuf> {
+    Some(ChangeBuf::removal(RelativeName::from_wire(owner).ok()?, *rtype))
+}
