@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use resolver_core::wire::NameError;
 
 use crate::service::{self, Purpose};
-use crate::{keys, node};
+use crate::{config, keys, node, origin};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -28,6 +29,12 @@ struct Cli {
 enum Command {
     /// Answer DNS queries from zones followed over MQTT
     Node(Service),
+    /// Publish zones: take zone files and updates, make them durable, feed the nodes
+    Origin(Service),
+    /// Have a running origin take over changed zone files
+    Reload(Reload),
+    /// Have a running origin begin a new epoch of a zone: every node takes the whole zone anew
+    NewEpoch(NewEpoch),
     /// Make an Ed25519 key pair: FILE for the origin, FILE.pub for its nodes
     Keygen {
         /// Where to write the secret key (mode 0600); FILE.pub gets the public one
@@ -54,6 +61,27 @@ impl Service {
 }
 
 #[derive(Debug, Args)]
+struct Reload {
+    /// The origin's configuration file
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// Take a file without SOA or NS records too: these stay, all else goes
+    #[arg(long)]
+    force: bool,
+    /// The zone; all of them without it
+    zone: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct NewEpoch {
+    /// The origin's configuration file
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// The zone
+    zone: String,
+}
+
+#[derive(Debug, Args)]
 struct Demo {
     /// Port for DNS queries; another one is taken if it is in use
     #[arg(long, default_value_t = 5300)]
@@ -67,8 +95,40 @@ struct Demo {
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Node(service) => service::run(&service.config, service.purpose(), node::run),
+        Command::Origin(service) => service::run(&service.config, service.purpose(), origin::run),
+        Command::Reload(Reload { config, force, zone }) => {
+            let zone = zone.as_deref().map(str::parse).transpose();
+            order(&config, zone.map(|zone| origin::Request::Reload { zone, forced: force }))
+        }
+        Command::NewEpoch(NewEpoch { config, zone }) => {
+            order(&config, zone.parse().map(|zone| origin::Request::BeginEpoch { zone }))
+        }
         Command::Keygen { file } => keygen(&file),
         Command::Demo(demo) => run_demo(&demo),
+    }
+}
+
+/// Gives an order to the origin that runs with the configuration file `path`.
+fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> ExitCode {
+    let outcome = order.map_err(|error| format!("ZONE: {error}")).and_then(|order| {
+        let config: origin::Config = config::load(path).map_err(|error| error.to_string())?;
+        let directory = config.state_dir().unwrap_or_default();
+        origin::request(&directory, &order).map_err(|error| {
+            let path = directory.display();
+            format!(
+                "no origin listens in {path}: {error}\n  remedy: start it, or run this command as its user"
+            )
+        })?
+    });
+    match outcome {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(text) => {
+            eprintln!("fingerpost: {text}");
+            ExitCode::FAILURE
+        }
     }
 }
 

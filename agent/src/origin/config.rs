@@ -1,0 +1,436 @@
+//! The origin's configuration file; `config/origin.toml` is the commented sample.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
+use resolver_core::wire::{Name, Rtype};
+use serde::Deserialize;
+
+use super::publisher::{self, DEFAULT_RING, MIN_PAYLOAD_LIMIT};
+use super::tsig::{Algorithm, Key};
+use super::update::Permit;
+use crate::config::{Broker, Document, Log, Metrics, Problem};
+use crate::keys;
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the journal is kept.
+    pub state_dir: Option<PathBuf>,
+    /// Largest feed message.
+    #[serde(default = "default_payload_limit")]
+    pub payload_limit: usize,
+    /// Change-sets that the broker retains of each zone.
+    #[serde(default = "default_ring")]
+    pub ring: u32,
+    /// Seconds between two read-backs of everything that the broker retains.
+    #[serde(default = "default_readback_interval")]
+    pub readback_interval: u64,
+    /// Seconds between two looks at the zone files' times; 0: only when told.
+    #[serde(default)]
+    pub watch_interval: u64,
+    /// `[broker]`.
+    pub broker: Broker,
+    /// `[update]`.
+    #[serde(default)]
+    pub update: Update,
+    /// `[[tsig]]`.
+    #[serde(rename = "tsig", default)]
+    pub tsig_list: Vec<Tsig>,
+    /// `[[zone]]`.
+    #[serde(rename = "zone", default)]
+    pub zone_list: Vec<Zone>,
+    /// `[metrics]`.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// `[log]`.
+    #[serde(default)]
+    pub log: Log,
+    /// The file's directory: what relative names in it mean.
+    #[serde(skip)]
+    base: PathBuf,
+}
+
+/// `[update]`: DNS UPDATE, over UDP and TCP.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Update {
+    /// Addresses to take updates on; none: no updates.
+    pub listen: Vec<SocketAddr>,
+    /// TCP connections at a time.
+    pub max_connections: usize,
+    /// Seconds without a request after which a connection is closed.
+    pub idle_timeout: u64,
+    /// Seconds that one message may take, from its first octet to its last, either way.
+    pub message_timeout: u64,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            // Each may hold a message of 64 KiB: 8 MiB together.
+            max_connections: 128,
+            // RFC 7766 section 6.2.3: "of the order of a few seconds".
+            idle_timeout: 10,
+            // Slower than any honest link for 64 KiB.
+            message_timeout: 5,
+        }
+    }
+}
+
+/// `[[tsig]]`: a key that may sign updates.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tsig {
+    /// Its name.
+    pub name: String,
+    /// Its algorithm.
+    #[serde(default = "default_algorithm")]
+    pub algorithm: String,
+    /// The secret, in base64.
+    pub secret: Option<String>,
+    /// Or a file with the secret in base64.
+    pub secret_file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Tsig {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.name, self.algorithm)
+    }
+}
+
+/// `[[zone]]`: a zone to publish.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Zone {
+    /// The apex, as `example.org`.
+    pub name: String,
+    /// Its zone file.
+    pub file: PathBuf,
+    /// File with the secret key that signs its feed.
+    pub key: PathBuf,
+    /// TSIG keys that may update all of it.
+    #[serde(default)]
+    pub update_keys: Vec<String>,
+    /// TSIG keys that may update parts of it.
+    #[serde(default)]
+    pub grant: Vec<Grant>,
+    /// RRsets that there is address space for; only what is used takes memory.
+    #[serde(default = "default_capacity")]
+    pub capacity: u32,
+}
+
+/// `[[zone.grant]]`: what a TSIG key may update.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The key's name.
+    pub key: String,
+    /// Only at and below these names.
+    #[serde(default)]
+    pub owners: Vec<String>,
+    /// Only these types.
+    #[serde(default)]
+    pub types: Vec<String>,
+}
+
+fn default_payload_limit() -> usize {
+    DEFAULT_PAYLOAD_LIMIT
+}
+fn default_ring() -> u32 {
+    DEFAULT_RING
+}
+fn default_readback_interval() -> u64 {
+    publisher::DEFAULT_READBACK_INTERVAL.as_secs()
+}
+fn default_algorithm() -> String {
+    Algorithm::Sha256.name().into()
+}
+fn default_capacity() -> u32 {
+    // 120 MiB of addresses, of which a small zone touches a few pages.
+    2_000_000
+}
+
+/// A zone, checked.
+pub(super) struct ZoneSetup {
+    pub(super) apex: Name,
+    pub(super) file: PathBuf,
+    pub(super) key: SigningKey,
+    /// Index of a TSIG key to what it may do.
+    pub(super) permits: BTreeMap<usize, Permit>,
+    pub(super) capacity: u32,
+}
+
+impl Config {
+    /// The TSIG keys, with their secrets.
+    pub(super) fn tsig_keys(&self) -> Result<Vec<Key>, Problem> {
+        self.tsig_list.iter().map(|tsig| tsig.key(&self.base)).collect()
+    }
+
+    /// The zones with their signing keys.
+    pub(super) fn zones(&self, tsig: &[Key]) -> Result<Vec<ZoneSetup>, Problem> {
+        self.zone_list.iter().map(|zone| zone.setup(&self.base, tsig)).collect()
+    }
+
+    /// How `zone` is published.
+    pub(super) fn publisher(&self, zone: Name) -> publisher::Settings {
+        publisher::Settings {
+            root: self.broker.root.clone(),
+            zone,
+            payload_limit: self.payload_limit,
+            ring: self.ring,
+            readback_interval: Duration::from_secs(self.readback_interval),
+        }
+    }
+
+    /// Where to keep state: the configured directory, else the one that systemd made for the unit.
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        self.state_dir.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
+    }
+}
+
+impl Tsig {
+    fn key(&self, base: &Path) -> Result<Key, Problem> {
+        let key = |part: &str| format!("tsig.{part} (of {:?})", self.name);
+        let name = self.name.parse().map_err(|error| {
+            Problem::new(key("name"), error, "write a domain name such as \"update.example.org\"")
+        })?;
+        let algorithm = Algorithm::from_name(&self.algorithm).ok_or_else(|| {
+            let known = Algorithm::ALL.map(Algorithm::name).join(", ");
+            Problem::new(
+                key("algorithm"),
+                format!("{:?} is not known", self.algorithm),
+                format!("use one of {known}"),
+            )
+        })?;
+        let text = match (&self.secret, &self.secret_file) {
+            (Some(secret), None) => secret.clone(),
+            (None, Some(file)) => {
+                let file = base.join(file);
+                std::fs::read_to_string(&file).map_err(|error| {
+                    let what = format!("{}: {error}", file.display());
+                    Problem::new(
+                        key("secret_file"),
+                        what,
+                        "put the secret into that file, readable for this user only",
+                    )
+                })?
+            }
+            _ => {
+                return Err(Problem::new(
+                    key("secret"),
+                    "must be given once",
+                    "set either secret or secret_file",
+                ));
+            }
+        };
+        let secret = data_encoding::BASE64.decode(text.trim().as_bytes()).map_err(|error| {
+            Problem::new(key("secret"), error, "give it in base64, as `tsig-keygen` of BIND prints it")
+        })?;
+        if secret.len() < MIN_SECRET {
+            let what = format!("{} octets", secret.len());
+            return Err(Problem::new(
+                key("secret"),
+                what,
+                "use 16 octets or more, as many as the hash has if you can",
+            ));
+        }
+        Ok(Key { name, algorithm, secret })
+    }
+}
+
+impl Zone {
+    fn setup(&self, base: &Path, tsig: &[Key]) -> Result<ZoneSetup, Problem> {
+        let part = |part: &str| format!("zone.{part} (of {:?})", self.name);
+        let apex: Name = self.name.parse().map_err(|error| {
+            Problem::new(part("name"), error, "write a domain name such as \"example.org\"")
+        })?;
+        let key = keys::load_secret(&base.join(&self.key))
+            .map_err(|error| Problem::new(part("key"), error, "make a key with `fingerpost keygen FILE`"))?;
+        if self.capacity == 0 {
+            return Err(Problem::new(part("capacity"), "0 RRsets", "leave it out: 2,000,000"));
+        }
+        let mut permits = BTreeMap::new();
+        let whole = self.update_keys.iter().map(|key| (key, "update_keys", Ok(Permit::default())));
+        let parts = self.grant.iter().map(|grant| (&grant.key, "grant", grant.permit(&apex, &part)));
+        for (name, place, permit) in whole.chain(parts) {
+            let parsed: Option<Name> = name.parse().ok();
+            let index = tsig.iter().position(|key| Some(&key.name) == parsed.as_ref()).ok_or_else(|| {
+                let what = format!("there is no [[tsig]] key {name:?}");
+                Problem::new(part(place), what, "add the [[tsig]], or correct the name")
+            })?;
+            if permits.insert(index, permit?).is_some() {
+                let what = format!("{name:?} stands twice");
+                return Err(Problem::new(part(place), what, "say once what a key may do"));
+            }
+        }
+        Ok(ZoneSetup { apex, file: base.join(&self.file), key, permits, capacity: self.capacity })
+    }
+}
+
+impl Grant {
+    fn permit(&self, apex: &Name, part: &impl Fn(&str) -> String) -> Result<Permit, Problem> {
+        let owners = self.owners.iter().map(|owner| {
+            let name: Name = owner.parse().map_err(|error| {
+                Problem::new(part("grant.owners"), error, "write whole names such as \"dyn.example.org\"")
+            })?;
+            if !name.is_within(apex) {
+                let what = format!("{name} is not in the zone");
+                return Err(Problem::new(
+                    part("grant.owners"),
+                    what,
+                    "write whole names such as \"dyn.example.org\"",
+                ));
+            }
+            Ok(name)
+        });
+        let types = self.types.iter().map(|text| {
+            text.parse::<Rtype>().map_err(|_| {
+                let what = format!("{text:?} is not a type");
+                Problem::new(part("grant.types"), what, "write types such as \"A\", \"TXT\" or \"TYPE65280\"")
+            })
+        });
+        Ok(Permit { owners: owners.collect::<Result<_, _>>()?, types: types.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Document for Config {
+    fn complete(&mut self, base: &Path) -> Result<(), Problem> {
+        self.base = base.to_owned();
+        if !(MIN_PAYLOAD_LIMIT..=MAX_PAYLOAD_LIMIT).contains(&self.payload_limit) {
+            let what = format!("must be {MIN_PAYLOAD_LIMIT} to {MAX_PAYLOAD_LIMIT}");
+            return Err(Problem::new(
+                "payload_limit",
+                what,
+                "leave it out: 4096; every node must take as much",
+            ));
+        }
+        if !(MIN_RING..=MAX_RING).contains(&self.ring) {
+            let what = format!("must be {MIN_RING} to {MAX_RING}");
+            return Err(Problem::new("ring", what, "leave it out: 1024"));
+        }
+        if self.readback_interval == 0 {
+            return Err(Problem::new("readback_interval", "must be at least 1 second", "leave it out: 600"));
+        }
+        let update = &self.update;
+        if update.max_connections == 0 || update.idle_timeout == 0 || update.message_timeout == 0 {
+            return Err(Problem::new(
+                "update",
+                "max_connections, idle_timeout and message_timeout must be at least 1",
+                "leave them out",
+            ));
+        }
+        if self.zone_list.is_empty() {
+            return Err(Problem::new("zone", "no zone to publish", "add a [[zone]] with name, file and key"));
+        }
+        if let Some(directory) = &mut self.state_dir {
+            *directory = base.join(&*directory);
+        }
+        if self.state_dir().is_none() {
+            return Err(Problem::new(
+                "state_dir",
+                "an origin cannot do without its journal",
+                "name a directory on a disk that survives a restart, such as \"/var/lib/fingerpost\"",
+            ));
+        }
+        self.broker.complete(base)?;
+        let tsig = self.tsig_keys()?;
+        let mut names: Vec<&Name> = tsig.iter().map(|key| &key.name).collect();
+        if let Some(twice) = first_double(&mut names) {
+            return Err(Problem::new("tsig.name", format!("{twice} stands twice"), "keep one of them"));
+        }
+        let zones = self.zones(&tsig)?;
+        let mut apexes: Vec<&Name> = zones.iter().map(|zone| &zone.apex).collect();
+        if let Some(twice) = first_double(&mut apexes) {
+            return Err(Problem::new("zone.name", format!("{twice} stands twice"), "keep one of them"));
+        }
+        if let Some(zone) = zones.iter().find(|zone| !zone.permits.is_empty())
+            && self.update.listen.is_empty()
+        {
+            let what = format!("no address, but {} takes updates", zone.apex);
+            return Err(Problem::new("update.listen", what, "give one, such as \"127.0.0.1:5353\""));
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+fn first_double<'n>(names: &mut [&'n Name]) -> Option<&'n Name> {
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// 128 bits: below that a secret can be guessed.
+const MIN_SECRET: usize = 16;
+/// A quarter of the largest MQTT packet that nodes take.
+const MAX_PAYLOAD_LIMIT: usize = 262_144;
+/// With fewer, a node that blinks has to take buckets; half of it is what a bucket may lag.
+const MIN_RING: u32 = 4;
+/// 256 MiB at the broker, at the default payload limit.
+const MAX_RING: u32 = 65_536;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config;
+
+    fn parse(name: &str, change: impl Fn(String) -> String) -> Result<Config, config::Error> {
+        let directory =
+            std::env::temp_dir().join(format!("fingerpost-origin-config-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        keys::generate(&directory.join("zone.key")).unwrap();
+        let parsed = config::parse(&change(GOOD.into()), &directory.join("origin.toml"));
+        std::fs::remove_dir_all(&directory).unwrap();
+        parsed
+    }
+
+    const GOOD: &str = "state_dir = \"state\"\n[broker]\nhost = \"localhost\"\n[update]\nlisten = [\"127.0.0.1:5353\"]\n\
+        [[tsig]]\nname = \"k\"\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n\
+        [[zone]]\nname = \"example.org\"\nfile = \"zone\"\nkey = \"zone.key\"\nupdate_keys = [\"k.\"]\n";
+
+    #[test]
+    fn a_good_file_is_good() {
+        let config = parse("good", |text| text).unwrap();
+        assert_eq!(config.tsig_keys().unwrap()[0].algorithm, Algorithm::Sha256);
+    }
+
+    #[test]
+    fn each_fault_names_key_and_remedy() {
+        let faults: [(&str, &str, &str); 9] = [
+            ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "secret = \"MDEy\"", "tsig.secret"),
+            ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "", "tsig.secret"),
+            ("update_keys = [\"k.\"]", "update_keys = [\"l\"]", "zone.update_keys"),
+            ("name = \"example.org\"", "name = \"example..org\"", "zone.name"),
+            ("key = \"zone.key\"", "key = \"none.key\"", "zone.key"),
+            ("listen = [\"127.0.0.1:5353\"]", "", "update.listen"),
+            ("state_dir", "ring = 1\nstate_dir", "ring"),
+            ("state_dir", "payload_limit = 100\nstate_dir", "payload_limit"),
+            (
+                "update_keys = [\"k.\"]",
+                "[[zone.grant]]\nkey = \"k\"\nowners = [\"a.example.com\"]",
+                "zone.grant.owners",
+            ),
+        ];
+        for (index, (old, new, key)) in faults.into_iter().enumerate() {
+            let error = parse(&index.to_string(), |text| text.replace(old, new)).unwrap_err();
+            assert!(error.key.starts_with(key), "{error}");
+            assert!(!error.remedy.is_empty());
+        }
+    }
+}
