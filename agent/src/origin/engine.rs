@@ -370,7 +370,7 @@ impl Engine {
             Err(QueryError::Malformed(header)) => return Verdict::Header(header, Rcode::FORMERR),
             Err(QueryError::Opcode(header)) => {
                 return match Query::read(request) {
-                    Ok(query) => Verdict::Query(Box::new(query)),
+                    Ok(query) => self.judge_query(query, request, unix),
                     Err(_) => Verdict::Header(header, Rcode::NOTIMP),
                 };
             }
@@ -389,6 +389,15 @@ impl Engine {
         }
         let rcode = self.update(&query, request, &signed, journal_is_up).err().unwrap_or(Rcode::NOERROR);
         Verdict::Answer { query: Box::new(query), signed, rcode, depends: true }
+    }
+
+    /// A query need not be signed; if it is, so is the response.
+    fn judge_query(&self, query: Query, request: &[u8], unix: u64) -> Verdict {
+        match tsig::verify(&self.keys, &query, request, unix) {
+            Ok(signed) => Verdict::Query(Box::new(query), Some(signed)),
+            Err(TsigError::Missing) => Verdict::Query(Box::new(query), None),
+            Err(error) => Verdict::Unsigned(Box::new(query), error),
+        }
     }
 
     fn update(
@@ -441,7 +450,7 @@ impl Engine {
                 writer.set_rcode(*rcode);
                 writer.finish()
             }
-            Verdict::Query(query) => self.answer_query(query, &mut room)?,
+            Verdict::Query(query, _) => self.answer_query(query, &mut room)?,
             Verdict::Unsigned(query, error) => {
                 self.count(error.rcode());
                 bare(query, error.rcode(), &mut room)?
@@ -458,7 +467,9 @@ impl Engine {
         room.truncate(len);
         match &verdict {
             Verdict::Unsigned(_, error) => tsig::refuse(&self.keys, error, &mut room, unix),
-            Verdict::Answer { signed, .. } => tsig::sign(&self.keys, signed, &mut room, unix),
+            Verdict::Answer { signed, .. } | Verdict::Query(_, Some(signed)) => {
+                tsig::sign(&self.keys, signed, &mut room, unix)
+            }
             _ => {}
         }
         Some(room)
@@ -615,7 +626,7 @@ impl Engine {
 enum Verdict {
     Ignore,
     Header(Header, Rcode),
-    Query(Box<Query>),
+    Query(Box<Query>, Option<Signed>),
     Unsigned(Box<Query>, TsigError),
     /// `depends`: on what was applied becoming durable.
     Answer {

@@ -146,14 +146,8 @@ impl Keeper {
     fn handle_event(&mut self, event: Event) {
         let now = self.clock.now();
         match event {
-            Event::Up => {
-                tracing::info!("connected to the broker");
-                self.handle_link(Link::Up, now);
-            }
-            Event::Down(reason) => {
-                tracing::warn!(%reason, "no connection to the broker");
-                self.handle_link(Link::Down, now);
-            }
+            Event::Up => self.handle_link(Link::Up, now),
+            Event::Down(_) => self.handle_link(Link::Down, now),
             Event::Message { retain: false, .. } => {}
             Event::Message { topic, payload, .. } => {
                 let zone =
@@ -259,7 +253,9 @@ impl Keeper {
             Ok(()) | Err(Unsent::Offline) => {}
             Err(Unsent::Busy) => self.held = Some(outgoing),
             Err(Unsent::Invalid) => {
-                tracing::error!("a message exceeds what the broker takes: lower payload_limit, or raise its limit");
+                tracing::error!(
+                    "a message exceeds what the broker takes: lower payload_limit, or raise its limit"
+                );
             }
         }
     }

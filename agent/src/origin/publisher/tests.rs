@@ -327,7 +327,11 @@ fn a_change_goes_out_before_anything_else() {
     assert_eq!(world.broker.taken[before].0, "test/z/example,org/c/2");
     world.run_for(Duration::from_millis(1));
     let topics: Vec<&str> = world.broker.taken[before..].iter().map(|(topic, _)| topic.as_str()).collect();
-    assert_eq!(topics, ["test/z/example,org/c/2", "test/z/example,org/head"], "an idle feed tells its head at once");
+    assert_eq!(
+        topics,
+        ["test/z/example,org/c/2", "test/z/example,org/head"],
+        "an idle feed tells its head at once"
+    );
     world.settle();
     world.assert_published();
 }
@@ -337,7 +341,8 @@ fn heads_are_coalesced_while_changes_come() {
     let mut world = World::new(64, hosts(5));
     world.connect();
     world.settle();
-    let heads = |world: &World| world.broker.taken.iter().filter(|(topic, _)| topic.ends_with("head")).count();
+    let heads =
+        |world: &World| world.broker.taken.iter().filter(|(topic, _)| topic.ends_with("head")).count();
     let before = heads(&world);
     for number in 0..50 {
         world.commit(vec![a("busy", number)]);
@@ -374,7 +379,8 @@ fn a_large_change_is_split_with_additions_first_and_the_soa_last() {
     assert!(sets.len() > 3);
     let all: Vec<&ChangeBuf> = sets.iter().flat_map(|set| &set.changes).collect();
     assert_eq!(all.len(), 121);
-    let first_removal_set = sets.iter().position(|set| set.changes.iter().any(ChangeBuf::is_removal)).unwrap();
+    let first_removal_set =
+        sets.iter().position(|set| set.changes.iter().any(ChangeBuf::is_removal)).unwrap();
     let last_addition_set = sets
         .iter()
         .rposition(|set| set.changes.iter().any(|change| !change.is_removal() && change.rtype() == Rtype::A))
