@@ -8,7 +8,7 @@
 //!
 //! If the ring overwrites the first change-set still needed, the attempt starts again from a newer head, after a pause.
 
-use super::timing::{MAX_TRIES, RETRY};
+use super::timing::{LONGEST_PAUSE, LONGEST_PAUSE_IN_TROUBLE, MAX_TRIES, RETRY};
 use super::zone::{Mode, Trouble, ZoneFeed};
 use super::{Feed, Link};
 use crate::feed::{BucketId, Digest, Head};
@@ -248,8 +248,9 @@ impl Feed<'_> {
     pub(super) fn pause(&mut self, index: usize, trouble: Option<Trouble>, now: Instant) {
         self.abandon_resync(index, now);
         let zone = &mut self.zones[index];
-        let until = zone.backoff.fail(now, &mut self.jitter);
         zone.trouble = trouble.or(zone.trouble);
+        let longest = if zone.trouble.is_some() { LONGEST_PAUSE_IN_TROUBLE } else { LONGEST_PAUSE };
+        let until = zone.backoff.fail(now, longest, &mut self.jitter);
         zone.paused = true;
         zone.fetching = false;
         self.window.release_zone(index);

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::time::Instant;
+
 /// A change-set that overtook another waits this long for it before the missing one is fetched: longer than the
 /// jitter of a broker that delivers live messages on several connections, shorter than anyone would notice.
 pub(super) const REORDER: Duration = Duration::from_millis(50);
@@ -18,8 +20,11 @@ pub(super) const MAX_HEAD_DOUBLINGS: u8 = 5;
 pub(super) const HEAD_CHECK: Duration = Duration::from_secs(600);
 /// First pause after a failed resynchronisation; doubled for each one that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause: an origin that is mended is followed again within this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Longest pause where something was asked for in vain: a broker that is mended is made use of within this.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause where a whole state was fetched for nothing (full, or not of its digest): each attempt costs the broker a copy
+/// of the zone.
+pub(super) const LONGEST_PAUSE_IN_TROUBLE: Duration = Duration::from_secs(300);
 /// A failure this long after the end of the pause for the one before is a first one again.
 const FORGIVEN: Duration = Duration::from_secs(30);
 
@@ -28,18 +33,18 @@ const FORGIVEN: Duration = Duration::from_secs(30);
 pub(super) struct Backoff {
     failures: u8,
     /// End of the last pause.
-    until: crate::Instant,
+    until: Instant,
 }
 
 impl Backoff {
-    pub(super) const NEW: Self = Self { failures: 0, until: crate::Instant::from_micros(0) };
+    pub(super) const NEW: Self = Self { failures: 0, until: Instant::from_micros(0) };
 
-    /// One more failure; returns when to try again.
-    pub(super) fn fail(&mut self, now: crate::Instant, jitter: &mut Jitter) -> crate::Instant {
+    /// One more failure; returns when to try again, after `longest` at most.
+    pub(super) fn fail(&mut self, now: Instant, longest: Duration, jitter: &mut Jitter) -> Instant {
         if now.saturating_since(self.until) > FORGIVEN {
             self.failures = 0;
         }
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures = self.failures.saturating_add(1);
         self.until = now + jitter.spread(pause);
         self.until
