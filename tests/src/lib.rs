@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod reference;
 pub mod scratch;
 pub mod signing;
+pub mod sim;
 pub mod survey;
 pub mod wait;
 
