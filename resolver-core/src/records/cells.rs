@@ -252,12 +252,13 @@ impl<'m> Cells<'m> {
 
     /// Replaces `cut` octets at `place` by `new`; `tail` octets stand behind them.
     ///
-    /// Each old cell is given back as soon as it was read, and read before its octets are written elsewhere. So what
-    /// is written is never further ahead of what was read than the stream grows, and at no time are more cells
-    /// in use than before plus [`added_cells`] of that: a full store can still shrink. Bounded by the octets
-    /// cut, written and behind.
+    /// At no time are more cells in use than before or than afterwards, whichever is more, so a full store can still
+    /// change what does not grow. (Old cells are given back as they are read, one cell ahead of what is
+    /// written elsewhere: without that one, rounding could make it one cell more.) Bounded by the octets cut,
+    /// written and behind.
     pub(super) fn splice(&mut self, place: Place, cut: usize, new: [Source<'_>; 2], tail: usize) {
-        let mut old = Old { held: *cell(self.memory, place.id), at: place.at };
+        let mut old = Old { held: *cell(self.memory, place.id), at: place.at, ahead: None };
+        old.read_ahead(self);
         old.skip(self, cut);
         let mut pen = place;
         // The chain ends here until more is written; what followed is known to `old` alone.
@@ -274,7 +275,7 @@ impl<'m> Cells<'m> {
             self.write_octets(&mut pen, &piece[..len]);
             left -= len;
         }
-        self.give_chain(old.next());
+        debug_assert!(old.ahead.is_none(), "the stream is longer than its RRsets");
         self.end(pen);
     }
 
@@ -351,28 +352,31 @@ impl<'m> Cells<'m> {
     }
 }
 
-/// What stood in a chain that is being written over: a copy of the cell it is read from, which itself is
-/// free already (or is the one where writing began).
+/// What stood in a chain that is being written over: copies of the cell it is read from and of the one after
+/// that, which themselves are free already (but for the one where writing began).
 struct Old {
     held: Cell,
     at: usize,
+    ahead: Option<Cell>,
 }
 
 impl Old {
-    fn next(&self) -> u32 {
+    /// Takes a copy of the cell after the one held, and gives it back.
+    fn read_ahead(&mut self, cells: &mut Cells<'_>) {
         let [a, b, c, d, ..] = self.held;
-        u32::from_le_bytes([a, b, c, d])
+        let next = u32::from_le_bytes([a, b, c, d]);
+        self.ahead = (next != 0).then(|| *cell(cells.memory, next));
+        if next != 0 {
+            cells.give(next);
+        }
     }
 
     fn piece(&mut self, cells: &mut Cells<'_>, limit: usize) -> (Cell, usize) {
         if self.at >= CELL {
-            let next = self.next();
-            if next == 0 {
-                return (NO_CELL, 0);
-            }
-            self.held = *cell(cells.memory, next);
+            let Some(ahead) = self.ahead else { return (NO_CELL, 0) };
+            self.held = ahead;
             self.at = NEXT_STREAM;
-            cells.give(next);
+            self.read_ahead(cells);
         }
         let len = limit.min(CELL - self.at);
         let mut piece = NO_CELL;

@@ -283,3 +283,55 @@ impl Store<'_> {
         (found != 0).then_some(OwnerId(found))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{Change, Memory, Rdatas, ZoneSlot};
+    use crate::wire::RelativeName;
+    use std::format;
+    use std::vec;
+
+    /// Levels of the tree below `root`.
+    fn height(cells: &[Cell], root: u32) -> usize {
+        let (mut highest, mut open) = (0, vec![(root, 1)]);
+        while let Some((node, level)) = open.pop() {
+            if node != 0 {
+                highest = highest.max(level);
+                open.push((number(cells, node, LEFT), level + 1));
+                open.push((number(cells, node, RIGHT), level + 1));
+            }
+        }
+        highest
+    }
+
+    /// Owners that come and go in order are the worst case of a tree without balance.
+    #[test]
+    fn ascending_owners_make_a_low_tree() {
+        const COUNT: usize = 1000;
+        let mut cells = vec![[0; 24]; 4 * COUNT];
+        let mut index = vec![[0; 4]; COUNT];
+        let mut zones = [ZoneSlot::EMPTY];
+        let mut store = Store::new(Memory { cells: &mut cells, index: &mut index, zones: &mut zones }, 11);
+        let zone = store.add_zone(&"example".parse().expect("a name")).expect("room");
+        let nsec = [0, 4, 0, 0, 1, 0x40];
+        let mut change = |number: usize, rdatas: &[u8]| {
+            let owner = format!("\x04{number:04}");
+            let change = Change {
+                owner: RelativeName::from_wire(owner.as_bytes()).expect("one label"),
+                rtype: Rtype::NSEC,
+                ttl: 0,
+                rdatas: Rdatas::from_wire(Rtype::NSEC, rdatas).expect("an NSEC"),
+            };
+            store.change(zone, core::iter::once(change), None).expect("room");
+            height(store.cells.all(), store.zones[0].orders[0])
+        };
+        // The expected height of 1,000 random insertions is 21.
+        assert!(
+            (10..50).contains(&(0..COUNT).map(|number| change(number, &nsec)).fold(0, |_, height| height))
+        );
+        assert!(
+            (6..50).contains(&(0..COUNT - 100).map(|number| change(number, &[])).fold(0, |_, height| height))
+        );
+    }
+}

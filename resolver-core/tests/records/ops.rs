@@ -111,7 +111,7 @@ const ZONE_NAMES: [&str; 8] = [".", "a.", "b.a.", "B.", "x.y.b.a.", "example.", 
 
 impl Bench<'_> {
     fn step(&mut self, input: &mut Input<'_>) {
-        let what = input.below(16);
+        let what = input.below(18);
         if self.zones.is_empty() || what == 0 {
             self.add_zone(input);
             return;
@@ -125,6 +125,7 @@ impl Bench<'_> {
             12 => self.stage_served(which, input),
             13 => self.stage_removals(which, input),
             14 => self.commit(which),
+            15 | 16 => self.fill_up(which),
             _ => self.abort(which, input),
         }
         self.check_zone(which.min(self.zones.len().saturating_sub(1)));
@@ -194,6 +195,24 @@ impl Bench<'_> {
                 assert_eq!(self.store.usage(), before);
             }
         }
+    }
+
+    /// Takes every cell that is left and not kept back, so that what comes next has to do with that.
+    fn fill_up(&mut self, which: usize) {
+        let zone = &mut self.zones[which];
+        let usage = self.store.usage();
+        let free = usage.cells_total - usage.cells_used - usage.cells_reserved;
+        // One cell for an owner with a short label, 20 octets in each other; ten octets stand before the RDATA.
+        let Some(len) = (20 * free as usize).checked_sub(30).filter(|len| *len < 65_000) else { return };
+        if zone.staged.is_some() || zone.content.keys().any(|(key, _)| key.starts_with(&[b"z".to_vec()])) {
+            return;
+        }
+        let rdatas = [&(len as u16).to_be_bytes()[..], &vec![0; len]].concat();
+        let edit = Edit { owner: b"\x01z".to_vec(), rtype: Rtype(65_280), ttl: 0, rdatas };
+        self.store.change(zone.id, [edit.change()].into_iter(), None).unwrap();
+        edit.apply(&mut zone.content);
+        let usage = self.store.usage();
+        assert_eq!(usage.cells_used + usage.cells_reserved, usage.cells_total);
     }
 
     fn begin(&mut self, which: usize) {
