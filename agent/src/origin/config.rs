@@ -411,6 +411,33 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_is_good() {
+        let sample = include_str!("../../../config/origin.toml");
+        let config = parse("sample", |_| sample.replace("zones/example.org.key", "zone.key")).unwrap();
+        assert_eq!(config.zone_list.len(), 1);
+        let zone = include_bytes!("../../../config/zones/example.org.zone");
+        let apex = "example.org".parse().unwrap();
+        let zone = crate::origin::zonefile::parse(&apex, zone, Path::new("sample")).unwrap();
+        assert!(zone.incomplete.is_none() && zone.warnings.is_empty());
+    }
+
+    #[test]
+    fn what_is_commented_out_shows_the_default() {
+        let lines = include_str!("../../../config/origin.toml").lines();
+        let defaults: Vec<&str> = lines.filter_map(|line| line.strip_prefix("# ")).collect();
+        for (key, value) in [
+            ("payload_limit", default_payload_limit().to_string()),
+            ("ring", default_ring().to_string()),
+            ("readback_interval", default_readback_interval().to_string()),
+            ("capacity", default_capacity().to_string()),
+            ("max_connections", Update::default().max_connections.to_string()),
+        ] {
+            let line = format!("{key} = {value}");
+            assert!(defaults.contains(&line.as_str()), "{line}");
+        }
+    }
+
+    #[test]
     fn each_fault_names_key_and_remedy() {
         let faults: [(&str, &str, &str); 9] = [
             ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "secret = \"MDEy\"", "tsig.secret"),

@@ -85,3 +85,62 @@ fn key(rrset: &ChangeBuf) -> (Box<[u8]>, Rtype) {
 fn removal((owner, rtype): &(Box<[u8]>, Rtype)) -> Option<ChangeBuf> {
     Some(ChangeBuf::removal(RelativeName::from_wire(owner).ok()?, *rtype))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::*;
+
+    fn zone(serial: u32, lines: &str) -> Vec<ChangeBuf> {
+        let text = format!("$TTL 60\n@ SOA a b {serial} 2 3 4 5\n@ NS ns\n{lines}");
+        super::super::zonefile::parse(&"example.org".parse().unwrap(), text.as_bytes(), Path::new("x"))
+            .unwrap()
+            .rrsets
+    }
+
+    fn shown(changes: &[ChangeBuf]) -> Vec<String> {
+        let mut shown: Vec<String> = changes
+            .iter()
+            .map(|c| format!("{}{} {}", if c.is_removal() { "-" } else { "+" }, c.owner(), c.rtype()))
+            .collect();
+        shown.sort();
+        shown
+    }
+
+    #[test]
+    fn only_what_the_file_says_anew_is_changed() {
+        let before = file_state(&zone(1, "a A 192.0.2.1\nb A 192.0.2.1\nc A 192.0.2.1\n"));
+        let after = zone(1, "a A 192.0.2.1\nb A 192.0.2.2\nd A 192.0.2.1\n");
+        assert_eq!(shown(&between_files(&before, after)), ["+b. A", "+d. A", "-c. A"]);
+    }
+
+    #[test]
+    fn a_zone_without_updates_becomes_its_file() {
+        let present = zone(1, "a A 192.0.2.1\nextra A 192.0.2.9\n");
+        let owners: Vec<(Vec<u8>, Rtype)> =
+            present.iter().map(|rrset| (rrset.owner().as_wire().to_vec(), rrset.rtype())).collect();
+        let keys = owners.iter().map(|(owner, rtype)| (&**owner, *rtype));
+        let changes = to_file(keys, zone(1, "a A 192.0.2.1\n"));
+        assert_eq!(shown(&changes), ["+@ NS", "+@ SOA", "+a. A", "-extra. A"]);
+    }
+
+    #[test]
+    fn the_serial_goes_up_with_every_change_and_never_back() {
+        let soa_of = |serial| zone(serial, "").into_iter().find(|rrset| rrset.rtype() == Rtype::SOA).unwrap();
+        let a = zone(1, "a A 192.0.2.1\n").into_iter().next_back().unwrap();
+        let settled = |present: u32, mut changes: Vec<ChangeBuf>| {
+            let overruled = settle_soa(Some(&soa_of(present)), &mut changes);
+            let serial = changes.iter().find(|c| c.rtype() == Rtype::SOA).and_then(soa::serial);
+            (overruled, serial, changes.len())
+        };
+        assert_eq!(settled(5, vec![a.clone()]), (true, Some(6), 2));
+        assert_eq!(settled(5, vec![a.clone(), soa_of(9)]), (false, Some(9), 2));
+        assert_eq!(settled(5, vec![a.clone(), soa_of(3)]), (true, Some(6), 2));
+        assert_eq!(settled(u32::MAX, vec![a, soa_of(3)]), (false, Some(3), 2), "serials wrap");
+        assert_eq!(settled(5, vec![soa_of(3)]), (false, None, 0), "an old serial alone is no change");
+        assert_eq!(settled(5, vec![]), (false, None, 0));
+        assert_eq!(settled(u32::MAX, vec![zone(1, "a A 192.0.2.1\n").remove(2)]), (true, Some(1), 2));
+    }
+}

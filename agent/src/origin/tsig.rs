@@ -8,6 +8,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use resolver_core::wire::{Class, Name, Query, Rcode, Rtype};
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
+#[cfg(test)]
+pub(super) mod tests;
+
 /// The algorithm of a key (RFC 8945 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {

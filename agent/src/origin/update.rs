@@ -13,6 +13,9 @@ use resolver_core::wire::{Class, Name, Query, Rcode, RelativeName, Rtype, Sectio
 use super::publisher::{ChangeBuf, Publisher, lower};
 use super::{soa, zonefile};
 
+#[cfg(test)]
+pub(super) mod tests;
+
 /// The records of one zone, for reading.
 pub trait Records {
     /// The RRset of that owner and type.

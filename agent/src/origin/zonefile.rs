@@ -137,13 +137,10 @@ impl<'z> Reader<'z> {
                     open.push(self.open(text, path, origin)?);
                 }
                 Err(error) => {
-                    // The reader's own text begins with line and column.
+                    // The reader's own text begins with line and column, but it may have read ahead.
                     let text = error.to_string();
-                    let mut parts = text.splitn(3, ':');
-                    let line = parts.next().and_then(|line| line.parse().ok());
-                    let what = parts.nth(1).unwrap_or(&text).trim().to_owned();
-                    let file = self.files[file as usize].0.clone();
-                    return Err(ZoneFileError { file, line, what, remedy: REMEDY_SYNTAX });
+                    let what = text.splitn(3, ':').nth(2).unwrap_or(&text).trim();
+                    return Err(self.error(file, offset, what, REMEDY_SYNTAX));
                 }
             }
         }
@@ -226,7 +223,8 @@ impl<'z> Reader<'z> {
     }
 
     fn rrset(&self, group: &[Record], warnings: &mut Vec<String>) -> Result<ChangeBuf, ZoneFileError> {
-        let first = &group[0];
+        // The spelling that the file has first is kept.
+        let first = group.iter().min_by_key(|record| (record.file, record.offset)).unwrap_or(&group[0]);
         let shown = || self.describe(first);
         let ttl = group.iter().map(|record| record.ttl).min().unwrap_or(first.ttl);
         // Signatures at one owner rightly have as many TTLs as there are RRsets (RFC 4034 section 3).
@@ -326,16 +324,17 @@ pub(super) fn may_stand_beside_cname(rtype: Rtype) -> bool {
     matches!(rtype, Rtype::RRSIG | Rtype::NSEC | KEY)
 }
 
-/// The line (from 1) of the first entry after `offset`: blank lines, comments and directives are skipped.
+/// The line (from 1) of the first entry after `offset`: blank lines, comments and directives but `$INCLUDE` are skipped.
 fn line_after(text: &[u8], offset: usize) -> usize {
     let (before, rest) = text.split_at(offset.min(text.len()));
     // An entry ends with its line feed, or just before it.
     let rest_of_line = if before.is_empty() || before.ends_with(b"\n") { 0 } else { line_end(rest) };
     let mut line = 1 + before.iter().chain(&rest[..rest_of_line]).filter(|&&octet| octet == b'\n').count();
     for candidate in rest[rest_of_line..].split(|&octet| octet == b'\n') {
+        let is_include = candidate.get(..8).is_some_and(|word| word.eq_ignore_ascii_case(b"$INCLUDE"));
         match candidate.trim_ascii_start().first() {
-            None | Some(b';' | b'$') => line += 1,
-            Some(_) => break,
+            Some(b';' | b'$') | None if !is_include => line += 1,
+            _ => break,
         }
     }
     line
@@ -350,3 +349,93 @@ const REMEDY_SYNTAX: &str =
 const REMEDY_INCLUDE: &str = "correct the $INCLUDE; its path is relative to the file that it stands in";
 /// Files open at once: enough for every sane layout, and it ends loops.
 const MAX_INCLUDES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const START: &str = "$TTL 60\n@ SOA a b 1 2 3 4 5\n@ NS ns\n";
+
+    fn parse_text(text: &str) -> Result<ZoneFile, ZoneFileError> {
+        parse(&"example.org".parse().unwrap(), text.as_bytes(), Path::new("zone"))
+    }
+
+    fn with(lines: &str) -> Result<ZoneFile, ZoneFileError> {
+        parse_text(&format!("{START}{lines}"))
+    }
+
+    #[track_caller]
+    fn assert_fault(lines: &str, line: usize, what: &str) {
+        let error = with(lines).unwrap_err();
+        assert_eq!(error.line, Some(line), "{error}");
+        assert!(error.what.contains(what), "{error}");
+        assert!(!error.remedy.is_empty());
+    }
+
+    #[test]
+    fn records_become_rrsets_in_canonical_form() {
+        let zone = with(
+            "www A 192.0.2.2\nWWW 60 IN A 192.0.2.1\nwww A 192.0.2.2\n@ TYPE65280 \\# 2 ABCD\nlast AAAA ::1",
+        )
+        .unwrap();
+        let shown: Vec<String> = zone
+            .rrsets
+            .iter()
+            .map(|rrset| {
+                format!("{} {} {:?}", rrset.owner(), rrset.rtype(), rrset.rdatas().collect::<Vec<_>>())
+            })
+            .collect();
+        assert!(shown.contains(&"www. A [[192, 0, 2, 1], [192, 0, 2, 2]]".to_owned()), "{shown:?}");
+        assert!(shown.contains(&"@ TYPE65280 [[171, 205]]".to_owned()), "{shown:?}");
+        assert_eq!(shown.len(), 5);
+        assert!(zone.warnings.is_empty() && zone.incomplete.is_none());
+    }
+
+    #[test]
+    fn faults_name_line_and_remedy() {
+        assert_fault("\n; fine\nwww A 192.0.2.256\n", 6, "");
+        assert_fault("other.example. A 192.0.2.1\n", 4, "outside the zone");
+        assert_fault("www CNAME a\nb A 192.0.2.1\nwww TXT x\n", 6, "beside a CNAME");
+        assert_fault("www CNAME a\nwww CNAME b\n", 5, "a second");
+        assert_fault("@ SOA a b 2 2 3 4 5\n", 4, "a second");
+        assert_fault("www SOA a b 2 2 3 4 5\n", 4, "below the zone's own name");
+        assert_fault("www 3000000000 A 192.0.2.1\n", 4, "TTL");
+        assert_fault("www CH A 192.0.2.1\n", 4, "");
+        assert_fault("$INCLUDE missing.zone\n", 4, "$INCLUDE");
+    }
+
+    #[test]
+    fn a_zone_without_soa_or_ns_is_incomplete() {
+        assert!(parse_text("").unwrap().incomplete.unwrap().what.contains("SOA"));
+        assert!(parse_text("; emptied\n").unwrap().incomplete.is_some());
+        assert!(parse_text("@ 60 SOA a b 1 2 3 4 5\n").unwrap().incomplete.unwrap().what.contains("NS"));
+    }
+
+    #[test]
+    fn several_ttls_are_put_right_and_told() {
+        let zone = with("www 60 A 192.0.2.1\nwww 30 A 192.0.2.2\n").unwrap();
+        assert_eq!(zone.rrsets.last().unwrap().ttl(), 30);
+        assert!(zone.warnings[0].contains("line 4"), "{:?}", zone.warnings);
+    }
+
+    #[test]
+    fn includes_are_relative_and_keep_their_own_origin() {
+        let directory = std::env::temp_dir().join(format!("fingerpost-include-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join("zone"), format!("{START}$INCLUDE part sub\nafter A 192.0.2.2\n"))
+            .unwrap();
+        std::fs::write(directory.join("part"), "in A 192.0.2.1\n$ORIGIN x.example.org.\nin A 192.0.2.1\n")
+            .unwrap();
+        std::fs::write(directory.join("loop"), "$INCLUDE loop\n").unwrap();
+        let apex = "example.org".parse().unwrap();
+        let zone = load(&apex, &directory.join("zone")).unwrap();
+        let owners: Vec<String> = zone.rrsets.iter().map(|rrset| rrset.owner().to_string()).collect();
+        for owner in ["in.sub.", "in.x.", "after."] {
+            assert!(owners.contains(&owner.to_owned()), "{owners:?}");
+        }
+        assert!(load(&apex, &directory.join("loop")).unwrap_err().what.contains("include each other"));
+        assert!(load(&apex, &directory.join("missing")).is_err());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

@@ -32,6 +32,8 @@ impl ChangeSet {
 /// has not acknowledged.
 pub(super) struct Log {
     ring: u32,
+    /// Serial, digest and number of RRsets before the first change-set of the epoch, if it is known.
+    base: Option<(u64, Digest, u64)>,
     sets: VecDeque<ChangeSet>,
     /// To be sent for the first time on this connection.
     queued: BTreeSet<u64>,
@@ -47,6 +49,7 @@ impl Log {
     pub(super) fn new(ring: u32) -> Self {
         Self {
             ring,
+            base: None,
             sets: VecDeque::new(),
             queued: BTreeSet::new(),
             unacked: BTreeSet::new(),
@@ -64,8 +67,14 @@ impl Log {
     }
 
     /// A new epoch has nothing in common with what was.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.ring);
+    pub(super) fn clear(&mut self, base: (u64, Digest, u64)) {
+        *self = Self { base: Some(base), ..Self::new(self.ring) };
+    }
+
+    /// Digest and number of RRsets of the state after `serial`, where that is known.
+    pub(super) fn state_at(&self, serial: u64) -> Option<(Digest, u64)> {
+        let base = self.base.filter(|(at, ..)| *at == serial).map(|(_, digest, rrsets)| (digest, rrsets));
+        base.or_else(|| self.find(serial).map(|set| (set.digest, set.rrsets)))
     }
 
     /// The next change-set, to be sent.

@@ -232,6 +232,10 @@ impl<'m> Publisher<'m> {
         }
         self.begin_epoch(position.epoch, now);
         self.position = position;
+        if position.serial > 1 {
+            // What serial 1 was is not known any more.
+            self.log = Log::new(self.settings.ring);
+        }
         for set in change_sets.filter(|set| set.position.epoch == position.epoch) {
             self.log.push(set);
         }
@@ -247,9 +251,9 @@ impl<'m> Publisher<'m> {
         self.rrsets = self.content.rrset_count();
         self.changed_at = now;
         self.staged = Staged::default();
-        self.log.clear();
+        self.log.clear((1, self.digest, self.rrsets));
         self.buckets.forget_broker();
-        self.outbox.start_over(1);
+        self.outbox.begin_epoch();
         self.readback.start_over(epoch);
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Outbox {
     /// Last head that the broker acknowledged, or that was found there.
     published: Option<Head>,
     head_sent_at: Option<Instant>,
-    /// Serials up to here may be sent whatever the published floor is: they were durable before anything was known.
+    /// Serials up to here may be sent while there is no head that a node could go by.
     free_through: u64,
     /// Oldest leaves are being rewritten until the floor is near again.
     raising_floor: bool,
@@ -42,6 +42,8 @@ pub(super) struct Outbox {
     stale_slots: std::collections::BTreeSet<u32>,
     /// The whole snapshot of this epoch was at the broker once, and a head says so.
     was_whole: bool,
+    /// Until then nothing is put into the ring: the nodes still go by the epoch before, and may need what is there.
+    ring_is_anothers: bool,
 }
 
 /// A message on its way.
@@ -54,9 +56,16 @@ enum Sent {
 }
 
 impl Outbox {
+    /// Takes up a zone that was published before, up to `free_through` at most.
     pub(super) fn start_over(&mut self, free_through: u64) {
         let last_token = self.last_token;
         *self = Self { last_token, free_through, ..Self::default() };
+    }
+
+    /// A new epoch begins, and there may be another before it.
+    pub(super) fn begin_epoch(&mut self) {
+        self.start_over(0);
+        self.ring_is_anothers = true;
     }
 
     pub(super) fn published(&self) -> Option<&Head> {
@@ -85,12 +94,13 @@ impl Outbox {
     pub(super) fn trust_broker(&mut self, head: Head) {
         self.published = Some(head);
         self.was_whole = true;
+        self.ring_is_anothers = false;
         self.head_damaged = false;
     }
 
-    /// The broker has no head of ours.
-    pub(super) fn forget_head(&mut self) {
-        self.published = None;
+    /// The broker has this one instead of the head that it should have.
+    pub(super) fn replace_head(&mut self, present: Option<Head>) {
+        self.published = present;
         self.head_damaged = true;
     }
 
@@ -100,8 +110,11 @@ impl Outbox {
 
     /// The highest change-set that may be sent: what it replaces in its slot is covered by the published floor.
     fn window(&self, ring: u32) -> u64 {
-        let floor = self.published.map_or(0, |head| head.floor);
-        self.free_through.max(floor + u64::from(ring))
+        match self.published {
+            _ if self.ring_is_anothers => 0,
+            Some(head) => head.floor + u64::from(ring),
+            None => self.free_through.max(ring.into()),
+        }
     }
 }
 
@@ -183,11 +196,8 @@ impl Publisher<'_> {
     fn head(&self) -> Option<Head> {
         let newest = self.position.serial;
         let serial = self.log.acked_through(newest);
-        let (digest, rrsets) = if serial == newest {
-            (self.digest, self.rrsets)
-        } else {
-            self.log.find(serial).map(|set| (set.digest, set.rrsets))?
-        };
+        let (digest, rrsets) =
+            if serial == newest { (self.digest, self.rrsets) } else { self.log.state_at(serial)? };
         let floor = self.buckets.floor(serial);
         let ring = self.log.ring();
         let is_whole = floor >= 1 && serial - floor <= u64::from(ring);

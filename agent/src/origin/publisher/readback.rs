@@ -247,13 +247,15 @@ impl Publisher<'_> {
             self.take_up(head);
         }
         self.readback.acked_at_start = self.log.acked_through(self.position.serial);
+        let known = self.outbox.published().map(|published| published.position);
         match usable {
-            Some(head) if self.outbox.published().is_none_or(|published| *published == head) => {
+            // An acknowledgement may have been lost, so it may be newer than we know.
+            Some(head) if known.is_none_or(|known| known <= head.position) => {
                 if self.buckets.floor(self.position.serial) >= 1 {
                     self.outbox.trust_broker(head);
                 }
             }
-            _ => self.outbox.forget_head(),
+            other => self.outbox.replace_head(other),
         }
         self.read_the_rest();
     }

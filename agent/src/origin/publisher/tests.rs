@@ -254,11 +254,14 @@ fn follow(broker: &Broker) -> Result<Option<Followed>, String> {
             }
             return Err(format!("no change-set {serial}"));
         };
+        if set.position.epoch > head.position.epoch {
+            return Ok(None);
+        }
         if set.position.serial != serial || set.position.epoch != head.position.epoch {
             if serial > head.position.serial {
                 return Ok(None);
             }
-            return Err(format!("slot {slot} holds {} instead of {serial}", set.position));
+            return Err(format!("{head:?}: slot {slot} holds {} instead of {serial}", set.position));
         }
         position = set.position;
         digest_at.insert(serial, set.digest);
