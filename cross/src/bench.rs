@@ -1,12 +1,13 @@
 //! `cargo x bench`: every figure of the project by its name. What is measured and how is the
 //! business of the bench programs in `tests`; here they are built, started and counted.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::build;
 use crate::error::Error;
 use crate::shell::{self, say, seconds};
+use crate::workspace;
 
 pub(crate) const HELP: &str = "\
 Measures one figure of the project. It sets up its own peers, shows progress, prints a table, and
@@ -33,11 +34,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
         return Err(Error::argument("bench", option));
     }
-    let program = build::fast()?;
+    let programs = build::fast()?;
     let bench = || {
-        let mut command =
-            shell::cargo(["run", "--quiet", "--profile", "fast", "-p", "tests", "--bin", "bench", "--"]);
-        command.env("FINGERPOST_BIN", &program);
+        let mut command = Command::new(programs.join("bench"));
+        command.current_dir(workspace::root()).env("FINGERPOST_BIN", programs.join("fingerpost"));
         command
     };
     if first == "list" {

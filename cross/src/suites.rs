@@ -74,7 +74,7 @@ impl Suite {
     /// The suite to which a file of `tests/tests` belongs, told by how its name begins.
     fn of_test_file(stem: &str) -> Self {
         match stem.split('_').next() {
-            Some("sim") => Self::Sim,
+            Some("simulation") => Self::Sim,
             Some("real") => Self::Real,
             _ => Self::E2e,
         }
@@ -157,6 +157,8 @@ fn units(run: &mut Run) -> Result<(), Error> {
 fn unit(run: &mut Run) -> Result<(), Error> {
     let crates = ["-p", "resolver-core", "-p", "fingerpost", "-p", "cross"];
     run.tests(&mut shell::cargo(["test", "--no-fail-fast", "--all-features"].iter().chain(&crates)))?;
+    // Of the end-to-end tests' crate only what needs no network.
+    run.tests(&mut shell::cargo(["test", "--no-fail-fast", "-p", "tests", "--lib"]))?;
     Ok(())
 }
 
@@ -220,15 +222,12 @@ fn network(suite: Suite, run: &mut Run) -> Result<(), Error> {
     if suite == Suite::Real && !workspace::root().join(DATA).is_dir() {
         run.skip("real zones", "the data folder is not here; tests that need it pass without doing anything");
     }
-    let program = build::fast()?;
-    let mut command = shell::cargo(["test", "--profile", "fast", "--no-fail-fast", "-p", "tests"]);
-    if suite == Suite::E2e {
-        command.arg("--lib");
-    }
+    let programs = build::fast()?;
+    let mut command = shell::cargo(["test", "--no-fail-fast"].iter().chain(&build::FAST));
     for file in &files {
         command.args(["--test", file]);
     }
-    run.tests(command.env("FINGERPOST_BIN", program))?;
+    run.tests(command.env("FINGERPOST_BIN", programs.join("fingerpost")))?;
     Ok(())
 }
 
@@ -236,14 +235,15 @@ fn arm(run: &mut Run) -> Result<(), Error> {
     // Emulation is ten to twenty times slower, and what it looks for is the other machine, not
     // another corner of the input.
     let cases = std::env::var("PROPTEST_CASES").unwrap_or_else(|_| "16".to_owned());
-    let mut command = shell::cargo(["test", "--no-fail-fast", "--all-features"]);
+    // What a gateway ships: TLS, but no broker inside.
+    let mut command = shell::cargo(["test", "--no-fail-fast", "--features", "fingerpost/tls"]);
     command.args(["-p", "resolver-core", "-p", "fingerpost", "--target", build::AARCH64]);
     run.tests(command.env("PROPTEST_CASES", &cases))?;
     // A 32-bit `usize` is what boards have too.
     let mut command = shell::cargo(["test", "--no-fail-fast", "--all-features", "-p", "resolver-core"]);
     run.tests(command.args(["--target", build::ARMV7]).env("PROPTEST_CASES", &cases))?;
     let program =
-        ["run", "-p", "fingerpost", "--bin", "fingerpost", "--target", build::ARMV7, "--", "--version"];
+        ["run", "-p", "fingerpost", "--features", "tls", "--target", build::ARMV7, "--", "--version"];
     run.check(&mut shell::cargo(program))?;
     Ok(())
 }
@@ -282,9 +282,10 @@ mod tests {
 
     #[test]
     fn no_test_file_falls_between_suites() {
-        assert_eq!(Suite::of_test_file("sim_convergence"), Suite::Sim);
+        assert_eq!(Suite::of_test_file("simulation_of_restarts"), Suite::Sim);
         assert_eq!(Suite::of_test_file("real_root_zone"), Suite::Real);
         assert_eq!(Suite::of_test_file("real"), Suite::Real);
+        assert_eq!(Suite::of_test_file("simulation"), Suite::Sim);
         assert_eq!(Suite::of_test_file("simple"), Suite::E2e);
         assert_eq!(Suite::of_test_file("restart"), Suite::E2e);
     }
