@@ -225,9 +225,11 @@ impl<'m> Feed<'m> {
         self.wake
     }
 
-    /// Where a zone stands.
+    /// Where a zone stands. Looks in one place if zones were added here in the order in which the view got them.
     pub fn status(&self, zone: ZoneId) -> Option<ZoneStatus> {
-        self.zones[..self.zone_count].iter().find(|candidate| candidate.zone == zone).map(ZoneFeed::status)
+        let zones = &self.zones[..self.zone_count];
+        let likely = zones.get(usize::from(zone.0)).filter(|likely| likely.zone == zone);
+        likely.or_else(|| zones.iter().find(|candidate| candidate.zone == zone)).map(ZoneFeed::status)
     }
 
     /// The place of `apex` in the order of names, or where it would be put.
