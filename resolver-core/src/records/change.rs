@@ -195,7 +195,7 @@ impl<'a> Bound<'a> {
 }
 
 /// How many labels from the top `path` shares with the relative name `other`.
-fn shared_labels(path: &Path<'_>, other: &[u8]) -> usize {
+pub(super) fn shared_labels(path: &Path<'_>, other: &[u8]) -> usize {
     let Ok(other) = crate::wire::RelativeName::from_wire(other) else { return 0 };
     let other = Path::of(other);
     let most = path.len.min(other.len);

@@ -23,7 +23,7 @@
 //! of denial orders. That is the reserve.
 
 use super::cells::{Place, Source, added_cells};
-use super::change::{check, content_of, digest_of};
+use super::change::{check, content_of, digest_of, shared_labels};
 use super::ordered::{NODE_CELLS, is_ordered};
 use super::owners::{self, FLAG_RRSETS, LINK, Path, Sweep, flags, has_children, owner_cells, zone_of};
 use super::rrsets::{Content, HEAD, RRset, RRsets, seat};
@@ -31,7 +31,7 @@ use super::store::{Change, ChangeError, Store, ZoneId};
 use super::zones::{Role, ZoneSlot};
 use crate::feed::Digest;
 use crate::wire::RelativeName;
-use crate::wire::name::{MAX_LABEL, MAX_NAME};
+use crate::wire::name::MAX_NAME;
 
 /// What a slot of overrides knows beyond other slots.
 #[derive(Clone, Copy, Debug)]
@@ -283,7 +283,7 @@ impl Store<'_> {
         changes: impl Iterator<Item = Change<'a>>,
     ) -> Result<(), ChangeError> {
         let (served, staged) = (&self.zones[zone], &self.zones[shadow]);
-        let mut needed = 0;
+        let (mut needed, mut previous): (u64, &[u8]) = (0, &[]);
         for change in changes {
             check(&change, served.apex_len())?;
             let path = Path::of(change.owner);
@@ -301,13 +301,17 @@ impl Store<'_> {
                 true => seat(self.cells.all(), owner, change.rtype).found,
                 false => None,
             };
-            // Each owner to be made, and the reserve for when it has children; likewise its parent's.
-            for depth in depth..path.len {
+            // Each owner to be made, and the reserve for when it has children. Those on the path of the change
+            // before are counted already.
+            let counted = shared_labels(&path, previous);
+            for depth in depth.max(counted)..path.len {
                 needed += 2 * owner_cells(path.label(depth).len(), true) + 1;
             }
-            if depth < path.len {
-                needed += owner_cells(MAX_LABEL, true) + 1;
+            // The reserve for the owner that is there and gets a child. (The apex has its own from the start.)
+            if (1..path.len).contains(&depth) && counted <= depth {
+                needed += owner_cells(path.label(depth - 1).len(), true) + 1;
             }
+            previous = change.owner.as_wire();
             // The octets, and the reserve should this become the largest owner.
             let replaced = replaced.map_or(0, |rrset| HEAD + rrset.size);
             needed += 2 * added_cells((HEAD + body.len()).saturating_sub(replaced));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ops;
+mod staging;
 
 use proptest::prelude::*;
 use resolver_core::records::{Change, ChangeError, Memory, Rdatas, Store, ZoneSlot};
