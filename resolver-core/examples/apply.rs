@@ -16,8 +16,9 @@ const SET: usize = 100;
 
 fn main() {
     let count: usize = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(1_000_000);
-    let mut cells = vec![[0; 24]; 2 * count + 1000];
-    let mut index = vec![[0; 4]; count + 1000];
+    // Room for the zone, and for staging a part of it again.
+    let mut cells = vec![[0; 24]; 3 * count + 10_000];
+    let mut index = vec![[0; 4]; count + count / 4 + 1000];
     let mut zones = [ZoneSlot::EMPTY, ZoneSlot::EMPTY];
     let memory = Memory { cells: &mut cells, index: &mut index, zones: &mut zones };
     let mut store = Store::new(memory, 0x5EED);
@@ -59,10 +60,36 @@ fn main() {
     store.commit_staging(zone);
     report("resync, same", count, started.elapsed());
 
+    // A quarter differs: that is what the memory lent here has room for beside what is served.
+    let different: Vec<Record> =
+        replaced.iter().map(|old| Record::new(old.number, if old.number % 4 == 0 { 2 } else { 1 })).collect();
+    assert!(store.begin_staging(zone));
+    let started = Instant::now();
+    for set in different.chunks(SET) {
+        store.stage_snapshot(zone, set.iter().map(Record::change)).expect("room for a quarter");
+    }
+    while !store.stage_removals(zone, 1000).expect("nothing is missing") {}
+    report("resync, 1/4", count, started.elapsed());
+    let started = Instant::now();
+    store.commit_staging(zone);
+    report("commit", count / 4, started.elapsed());
+
     let started = Instant::now();
     while !store.remove_zone(zone, 1000) {}
     report("remove", count, started.elapsed());
     assert_eq!(store.usage().cells_used, 0);
+
+    let zone = store.add_zone(&apex).expect("room for one zone");
+    assert!(store.begin_staging(zone));
+    let started = Instant::now();
+    for set in all.chunks(SET) {
+        store.stage_snapshot(zone, set.iter().map(Record::change)).expect("room");
+    }
+    report("cold start", count, started.elapsed());
+    let started = Instant::now();
+    store.commit_staging(zone);
+    println!("{:>12} {:8} ns in all", "commit", started.elapsed().as_nanos());
+    assert_eq!(store.rrset_count(zone), count as u64);
 }
 
 /// Applies change-sets; returns the time without the making of the expected digests.

@@ -36,6 +36,11 @@ fn snapshots() -> Vec<Vec<Vec<Record>>> {
         // Labels that take cells themselves.
         vec![vec![([&[63][..], &[b'l'; 63]].concat().repeat(3), OPAQUE, opaque(1))]],
         (1..4).map(|n| vec![([&[63][..], &[b'l'; 63]].concat().repeat(n), OPAQUE, opaque(1))]).collect(),
+        // An owner with a long label that gets a child.
+        vec![
+            vec![([&[63][..], &[b'l'; 63]].concat(), OPAQUE, opaque(1))],
+            vec![([&[1, b'c', 63][..], &[b'l'; 63]].concat(), OPAQUE, opaque(1))],
+        ],
         // One large owner first, then small ones.
         vec![
             vec![(single(0), OPAQUE, opaque(900))],
@@ -142,6 +147,13 @@ fn what_was_staged_can_be_committed_in_a_full_store() {
 /// A zone that is emptied and filled in turn: the marks of one staging must not count in the next.
 #[test]
 fn stagings_follow_each_other() {
+    for aborted in [usize::MAX, 2, 3] {
+        follow_each_other(aborted);
+    }
+}
+
+/// Each `aborted`th round begins with a staging that is aborted half-way.
+fn follow_each_other(aborted: usize) {
     let mut cells = vec![[0; 24]; 200];
     let mut index = vec![[0; 4]; 100];
     let mut zones = [ZoneSlot::EMPTY, ZoneSlot::EMPTY];
@@ -155,8 +167,8 @@ fn stagings_follow_each_other() {
         let part = || {
             all.iter().enumerate().filter(|(n, _)| content >> n & 1 == 1).map(|(_, record)| change(record))
         };
-        if round % 3 == 1 {
-            // One that is aborted half-way leaves nothing behind.
+        if round % aborted == 1 {
+            // It leaves nothing behind.
             assert!(store.begin_staging(zone));
             store.stage_snapshot(zone, all.iter().take(round % 8).map(change)).unwrap();
             store.abort_staging(zone);
