@@ -111,9 +111,9 @@ impl Registry {
         out.text
     }
 
-    /// What `/health` says: `Err` where the program does not do its work.
+    /// What `/health` says: `Err` where the program does not do its work, or has not said yet how that is told.
     pub fn health(&self) -> Result<String, String> {
-        self.inner.health.lock().as_ref().map_or(Ok("running".into()), |check| check())
+        self.inner.health.lock().as_ref().map_or(Err("starting".into()), |check| check())
     }
 }
 
@@ -267,9 +267,9 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("\nfingerpost_things_total 1\n"), "{answer}");
         assert!(answer.contains("\nfingerpost_taps_total{tap=\"cold\"} 41\n"), "{answer}");
-        assert!(get(address, "GET /health HTTP/1.1\r\n\r\n").await.ends_with("running\n"));
-        registry.health_with(|| Err("no zone is served".into()));
         assert!(get(address, "GET /health HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 503"));
+        registry.health_with(|| Ok("all zones are served".into()));
+        assert!(get(address, "GET /health HTTP/1.1\r\n\r\n").await.ends_with("all zones are served\n"));
         assert!(get(address, "POST /metrics HTTP/1.1\r\n\r\n").await.starts_with("HTTP/1.1 405"));
         stop.cancel();
     }
