@@ -85,7 +85,6 @@ where
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 tracing::error!("{error}");
-                eprintln!("fingerpost: {error}");
                 ExitCode::FAILURE
             }
         }

@@ -236,7 +236,7 @@ impl Driver {
             self.link.changed.notify_waiters();
             let Ok(failure) = outcome else { return };
             add(&self.link.tally.failures, 1);
-            let other_dialect_next = !was_up && self.dialect.failed(version, &failure, Instant::now());
+            let other_dialect_next = !was_up && self.dialect.failed(version, &failure);
             let Settings { host, port, .. } = &self.settings;
             if failure.reason == last_reason && !was_up {
                 tracing::debug!(
@@ -286,7 +286,7 @@ impl Driver {
                     let Settings { host, port, client_id, .. } = &self.settings;
                     tracing::info!(host, port, client_id, ?version, "connected to the broker");
                     add(&self.link.tally.connections, 1);
-                    self.dialect.worked(version);
+                    self.dialect.worked(version, Instant::now());
                     *self.link.session.lock() = Some(Session {
                         sender,
                         max_packet,
@@ -331,19 +331,22 @@ impl Driver {
 /// Which MQTT version to try.
 struct Dialect {
     setting: Protocol,
-    /// Since when 3.1.1 is preferred, because MQTT 5 failed.
+    /// MQTT 5 just failed in a way that 3.1.1 might not.
+    doubted: bool,
+    /// Since when 3.1.1 is known to work where MQTT 5 did not.
     fallen_back: Option<Instant>,
 }
 
 impl Dialect {
     fn new(setting: Protocol) -> Self {
-        Self { setting, fallen_back: None }
+        Self { setting, doubted: false, fallen_back: None }
     }
 
     fn choose(&self, now: Instant) -> Version {
         match self.setting {
             Protocol::V5 => Version::V5,
             Protocol::V311 => Version::V311,
+            Protocol::Auto if self.doubted => Version::V311,
             Protocol::Auto => match self.fallen_back {
                 Some(since) if now < since + FALLBACK_TIME => Version::V311,
                 _ => Version::V5,
@@ -351,19 +354,26 @@ impl Dialect {
         }
     }
 
-    fn worked(&mut self, version: Version) {
+    fn worked(&mut self, version: Version, now: Instant) {
         if version == Version::V5 {
             self.fallen_back = None;
+        } else if self.doubted {
+            self.fallen_back = Some(now);
         }
+        self.doubted = false;
     }
 
-    /// True if the other version is to be tried at once.
-    fn failed(&mut self, version: Version, failure: &Failure, now: Instant) -> bool {
-        if self.setting != Protocol::Auto || !failure.dialect {
-            return false;
+    /// A connection could not be made. True if the other version is to be tried at once. A broker that went away in
+    /// the midst of it looks like one that refuses; then 3.1.1 fails too and nothing is remembered.
+    fn failed(&mut self, version: Version, failure: &Failure) -> bool {
+        match version {
+            Version::V5 => self.doubted = self.setting == Protocol::Auto && failure.dialect,
+            Version::V311 => {
+                self.doubted = false;
+                self.fallen_back = self.fallen_back.filter(|_| !failure.dialect);
+            }
         }
-        self.fallen_back = (version == Version::V5).then_some(now);
-        version == Version::V5
+        self.doubted
     }
 }
 
@@ -405,19 +415,34 @@ mod tests {
     }
 
     #[test]
-    fn the_old_dialect_is_remembered_for_a_while() {
+    fn the_old_dialect_is_remembered_for_a_while_once_it_worked() {
         let now = Instant::now();
         let mut dialect = Dialect::new(Protocol::Auto);
         assert_eq!(dialect.choose(now), Version::V5);
-        assert!(!dialect.failed(Version::V5, &failure(false), now));
+        assert!(!dialect.failed(Version::V5, &failure(false)));
         assert_eq!(dialect.choose(now), Version::V5);
-        assert!(dialect.failed(Version::V5, &failure(true), now));
+        assert!(dialect.failed(Version::V5, &failure(true)));
         assert_eq!(dialect.choose(now), Version::V311);
-        dialect.worked(Version::V311);
+        dialect.worked(Version::V311, now);
+        assert_eq!(dialect.choose(now + FALLBACK_TIME / 2), Version::V311);
+        // The broker is away: no reason to doubt what worked.
+        assert!(!dialect.failed(Version::V311, &failure(false)));
         assert_eq!(dialect.choose(now + FALLBACK_TIME / 2), Version::V311);
         assert_eq!(dialect.choose(now + FALLBACK_TIME), Version::V5);
-        assert!(!dialect.failed(Version::V311, &failure(true), now));
+        assert!(!dialect.failed(Version::V311, &failure(true)));
         assert_eq!(dialect.choose(now), Version::V5);
+    }
+
+    #[test]
+    fn a_broker_that_went_away_is_not_taken_for_an_old_one() {
+        let now = Instant::now();
+        let mut dialect = Dialect::new(Protocol::Auto);
+        assert!(dialect.failed(Version::V5, &failure(true)));
+        assert!(!dialect.failed(Version::V311, &failure(false)));
+        assert_eq!(dialect.choose(now), Version::V5);
+        let mut fixed = Dialect::new(Protocol::V5);
+        assert!(!fixed.failed(Version::V5, &failure(true)));
+        assert_eq!(fixed.choose(now), Version::V5);
     }
 
     #[test]

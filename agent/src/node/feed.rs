@@ -104,7 +104,7 @@ pub(super) async fn follow(
         while !follower.work(&view) {
             tokio::task::yield_now().await;
         }
-        phases.tell(&follower, &view);
+        let more_to_tell = phases.tell(&follower, &view);
         while let Some(subscription) = waiting.take().or_else(|| follower.feed.lock().poll_subscription()) {
             if send(&client, &subscription) == Err(Unsent::Busy) {
                 waiting = Some(subscription);
@@ -123,6 +123,7 @@ pub(super) async fn follow(
                 follower.feed.lock().handle_timeout(clock::now());
             }
             () = sleep(RETRY), if waiting.is_some() => {}
+            () = sleep(PHASE_PAUSE), if more_to_tell => {}
         }
     }
 }
@@ -167,9 +168,10 @@ impl Phases {
         Self { known: vec![None; view.zones().len()], told: None }
     }
 
-    fn tell(&mut self, follower: &Follower, view: &SharedView) {
+    /// True if it is too early to tell: ask again after [`PHASE_PAUSE`].
+    fn tell(&mut self, follower: &Follower, view: &SharedView) -> bool {
         if self.told.is_some_and(|told| told.elapsed() < PHASE_PAUSE) {
-            return;
+            return true;
         }
         self.told = Some(Instant::now());
         for (known, (apex, id)) in self.known.iter_mut().zip(view.zones()) {
@@ -193,6 +195,7 @@ impl Phases {
                 None => {}
             }
         }
+        false
     }
 }
 
