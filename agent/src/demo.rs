@@ -52,18 +52,18 @@ async fn demonstrate(directory: &Path, port: u16, time: Option<Duration>) -> Res
     let site = Site { directory, broker: broker.address(), queries, updates };
     site.write().map_err(text)?;
 
-    let metrics = Registry::default();
+    let (origin, node) = (Registry::default(), Registry::default());
     let mut programs = JoinSet::new();
     let config = config::load(&site.file("origin.toml")).map_err(text)?;
-    let context = Context { stop: stop.clone(), metrics: Registry::default() };
+    let context = Context { stop: stop.clone(), metrics: origin.clone() };
     programs.spawn(async { origin::run(config, context).await.map_err(text) });
     let config = config::load(&site.file("node.toml")).map_err(text)?;
-    let context = Context { stop: stop.clone(), metrics: metrics.clone() };
+    let context = Context { stop: stop.clone(), metrics: node.clone() };
     programs.spawn(async { node::run(config, context).await.map_err(text) });
 
     let show = async {
         let served = timeout(PATIENCE, async {
-            while metrics.health().is_err() {
+            while origin.health().is_err() || node.health().is_err() {
                 sleep(LOOK).await;
             }
         });

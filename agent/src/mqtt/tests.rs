@@ -67,26 +67,25 @@ impl Drop for Mosquitto {
 
 /// The next event that is not a failed attempt to connect.
 async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
-    timeout(Duration::from_secs(20), async {
+    let mut failures = Vec::new();
+    let event = timeout(Duration::from_secs(20), async {
         loop {
             match events.recv().await.unwrap() {
-                Event::Down(_) => {}
+                Event::Down(reason) => failures.push(reason),
                 event => return event,
             }
         }
     })
-    .await
-    .expect("an event within 20 s")
+    .await;
+    event.unwrap_or_else(|_| panic!("nothing within 20 s but {failures:?}"))
 }
 
 fn message(topic: &str, payload: &'static [u8], retain: bool) -> Event {
     Event::Message { topic: topic.into(), payload: Bytes::from_static(payload), retain }
 }
 
-async fn publish_subscribe_and_retain(protocol: Protocol) {
-    let Some(broker) = Mosquitto::start("") else { return };
-    let mut settings = broker.settings("one");
-    settings.protocol = protocol;
+async fn publish_subscribe_and_retain(settings: Settings) {
+    let protocol = settings.protocol;
     let (client, mut events) = connect(settings);
     assert_eq!(next(&mut events).await, Event::Up);
     client.publish("t/kept", Bytes::from_static(b"kept"), true, 7).unwrap();
@@ -115,12 +114,81 @@ async fn publish_subscribe_and_retain(protocol: Protocol) {
 
 #[tokio::test]
 async fn mqtt_5() {
-    publish_subscribe_and_retain(Protocol::Auto).await;
+    let Some(broker) = Mosquitto::start("") else { return };
+    publish_subscribe_and_retain(broker.settings("one")).await;
 }
 
 #[tokio::test]
 async fn mqtt_3_1_1() {
-    publish_subscribe_and_retain(Protocol::V311).await;
+    let Some(broker) = Mosquitto::start("") else { return };
+    publish_subscribe_and_retain(Settings { protocol: Protocol::V311, ..broker.settings("one") }).await;
+}
+
+#[cfg(feature = "broker")]
+#[tokio::test]
+async fn the_embedded_broker() {
+    for protocol in [Protocol::Auto, Protocol::V311] {
+        let broker = crate::broker::Broker::start(0).await.unwrap();
+        let settings = Settings { protocol, ..Settings::new("127.0.0.1", broker.address().port(), "one") };
+        publish_subscribe_and_retain(settings).await;
+        broker.stop().await;
+    }
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn tls_with_the_configured_ca_and_no_other() {
+    let directory = std::env::temp_dir().join(format!("fingerpost-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    // A certificate that signs itself is no leaf for rustls: each side has a CA and a leaf.
+    let script = r#"
+        for ca in ca other; do
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=$ca \
+                -keyout $ca.key -out $ca.pem
+        done
+        for leaf in broker client; do
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$leaf \
+                -keyout $leaf.key -out $leaf.csr
+            echo subjectAltName=DNS:localhost > $leaf.ext
+            openssl x509 -req -in $leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $leaf.ext \
+                -out $leaf.pem
+        done
+        # Started as root, mosquitto reads them as a user of its own.
+        chmod 644 *.key"#;
+    let made = Command::new("sh")
+        .args(["-e", "-c", script])
+        .current_dir(&directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let path = |name: &str| directory.join(name);
+    let extra = format!(
+        "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true",
+        path("ca.pem").display(),
+        path("broker.pem").display(),
+        path("broker.key").display()
+    );
+    let Some(broker) = Mosquitto::start(&extra) else { return };
+    let settings = |ca: &str, identity| Settings {
+        host: "localhost".into(),
+        tls: Some(Tls { ca: path(ca), identity }),
+        ..broker.settings("tls")
+    };
+    let identity = Some((path("client.pem"), path("client.key")));
+    publish_subscribe_and_retain(settings("ca.pem", identity.clone())).await;
+    for (refused, word) in
+        [(settings("other.pem", identity), "UnknownIssuer"), (settings("no-such.pem", None), "no-such.pem")]
+    {
+        let (client, mut events) = connect(refused);
+        let event = timeout(Duration::from_secs(20), events.recv()).await.unwrap();
+        assert!(matches!(&event, Some(Event::Down(reason)) if reason.contains(word)), "{event:?}");
+        client.close();
+    }
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[tokio::test]

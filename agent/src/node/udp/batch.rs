@@ -18,6 +18,8 @@ pub(super) struct Batch {
     replies: Vec<u8>,
     reply_room: usize,
     slots: Box<[Slot; SIZE]>,
+    /// How many the next call asks for: preparing room for a burst that does not come costs as much as a query.
+    expected: usize,
     /// Slots to send, as [`Batch::answer`] was told them.
     answered: Vec<usize>,
     headers: Box<[libc::mmsghdr; SIZE]>,
@@ -74,6 +76,7 @@ impl Batch {
             replies: vec![0; reply_room * SIZE],
             reply_room,
             slots: Box::new([empty; SIZE]),
+            expected: FEWEST,
             answered: Vec::with_capacity(SIZE),
             headers: Box::new([header; SIZE]),
             vectors: Box::new([vector; SIZE]),
@@ -83,7 +86,8 @@ impl Batch {
     /// Waits for a datagram (as long as the socket's time-out says) and takes what else is there; returns how many.
     pub(super) fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
         self.answered.clear();
-        for index in 0..SIZE {
+        let expected = self.expected;
+        for index in 0..expected {
             let slot = &mut self.slots[index];
             let query = &mut self.queries[index];
             self.vectors[index] = libc::iovec { iov_base: query.as_mut_ptr().cast(), iov_len: query.len() };
@@ -96,18 +100,23 @@ impl Batch {
             header.msg_controllen = size_of::<Control>() as _;
             header.msg_flags = 0;
         }
-        // SAFETY: each of the SIZE headers points to a name, one vector and a control buffer of the lengths given,
+        // SAFETY: each of the first `expected` (at most SIZE) headers points to a name, one vector and a control buffer of the lengths given,
         // all owned by `self`, which is borrowed exclusively for the call; no time-out structure is passed.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
-                SIZE as libc::c_uint,
+                expected as libc::c_uint,
                 libc::MSG_WAITFORONE as _,
                 std::ptr::null_mut(),
             )
         };
-        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?.min(SIZE);
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?.min(expected);
+        if received == expected {
+            self.expected = (2 * expected).min(SIZE);
+        } else if received < expected / 4 {
+            self.expected = (expected / 2).max(FEWEST);
+        }
         for index in 0..received {
             let header = &self.headers[index];
             let slot = &mut self.slots[index];
@@ -236,6 +245,8 @@ pub(super) fn report_destination(socket: &Socket, ipv6: bool) -> io::Result<()> 
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Datagrams asked for while there is little to do.
+const FEWEST: usize = 4;
 /// An EDNS query has some 100 octets. What is longer than this is cut off and gets FORMERR.
 const QUERY_ROOM: usize = 4096;
 
