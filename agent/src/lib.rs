@@ -3,15 +3,23 @@
 //! A shell owns sockets, files, threads and clocks. It takes no decision that belongs to the
 //! protocol: those are the core's, and the same on every board.
 
+#[cfg(feature = "net")]
 pub mod cli;
+#[cfg(feature = "net")]
 pub mod config;
 pub mod keys;
+#[cfg(feature = "net")]
 pub mod log;
+#[cfg(feature = "net")]
 pub mod metrics;
+#[cfg(feature = "net")]
 pub mod mqtt;
+#[cfg(feature = "net")]
 pub mod node;
+#[cfg(feature = "net")]
 pub mod notify;
 pub mod origin;
+#[cfg(feature = "net")]
 pub mod service;
 
 #[cfg(feature = "broker")]

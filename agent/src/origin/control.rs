@@ -13,8 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::Desk;
 use super::engine::Caution;
+use super::run::Desk;
 
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq)]

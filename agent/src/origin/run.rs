@@ -1,0 +1,211 @@
+//! Runs an origin: from its configuration to its sockets, its journal and the broker, until it is told to stop.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Problem;
+use crate::mqtt;
+use crate::service::Context;
+
+use super::config::{self, Config};
+use super::engine::{Caution, Engine, EngineError};
+use super::keeper::{Clock, Keeper, Task, unix_seconds};
+use super::report::Report;
+use super::{control, server, zonefile};
+
+/// Why an origin ended before it was told to.
+#[derive(Debug)]
+pub enum Error {
+    /// The configuration cannot be carried out.
+    Config(Problem),
+    /// A socket cannot be had.
+    Listen(SocketAddr, std::io::Error),
+    /// The state directory cannot be used.
+    State(PathBuf, std::io::Error),
+    /// Zones or journal.
+    Engine(EngineError),
+    /// No thread for the keeper, or it died.
+    Thread(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(Problem { key, what, remedy }) => write!(f, "key {key}: {what}\n  remedy: {remedy}"),
+            Self::Listen(address, error) => write!(
+                f,
+                "key update.listen: {address}: {error}\n  remedy: choose a free address and port; \
+                 ports under 1024 need CAP_NET_BIND_SERVICE"
+            ),
+            Self::State(path, error) => write!(
+                f,
+                "key state_dir: {}: {error}\n  remedy: make it a directory that this user may write to",
+                path.display()
+            ),
+            Self::Engine(error) => error.fmt(f),
+            Self::Thread(what) => write!(f, "the thread that keeps the zones: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A zone's file, for those who read it.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) apex: resolver_core::wire::Name,
+    file: PathBuf,
+}
+
+/// Runs an origin until `context.stop`.
+pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    let keys = config.tsig_keys().map_err(Error::Config)?;
+    let setups = config.zones(&keys).map_err(Error::Config)?;
+    let settings = config.broker.settings(&client_id()).map_err(Error::Config)?;
+    let directory = config.state_dir().unwrap_or_default();
+    std::fs::create_dir_all(&directory).map_err(|error| Error::State(directory.clone(), error))?;
+    let sources: Vec<Source> =
+        setups.iter().map(|setup| Source { apex: setup.apex.clone(), file: setup.file.clone() }).collect();
+
+    let clock = Clock::start();
+    let open = {
+        let (config, directory) = (config.clone(), directory.clone());
+        move || {
+            let load = |setup: &config::ZoneSetup| zonefile::load(&setup.apex, &setup.file);
+            Engine::open(&config, setups, keys, &directory, load, clock.now(), unix_seconds())
+        }
+    };
+    let times = sources.iter().map(|source| modified(&source.file)).collect();
+    let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Error::Thread(error.to_string()))?;
+    let engine = opened.map_err(Error::Engine)?;
+
+    let (client, events) = mqtt::connect(settings);
+    let report = Report::register(&context.metrics, &engine, client.clone());
+    let (task_sender, tasks) = mpsc::channel(TASK_ROOM);
+    server::start(&config.update, task_sender.clone(), &context.metrics, context.stop.clone())
+        .await
+        .map_err(|(address, error)| Error::Listen(address, error))?;
+    let desk = Desk { sources, tasks: task_sender };
+    tokio::spawn(reload_on_signal(desk.clone(), context.stop.clone()));
+    if config.watch_interval > 0 {
+        let interval = Duration::from_secs(config.watch_interval);
+        tokio::spawn(watch(desk.clone(), times, interval, context.stop.clone()));
+    }
+    control::serve(&directory, desk, context.stop.clone());
+
+    let keeper = Keeper {
+        wake: vec![None; engine.zones.len()],
+        engine,
+        root: config.broker.root.clone(),
+        client,
+        events,
+        tasks,
+        report,
+        clock,
+        stop: context.stop.clone(),
+        held: None,
+        is_online: false,
+    };
+    let kept = keep(keeper)?;
+    context.ready();
+    let ended = kept.await.map_err(|_| Error::Thread("it ended without a word".into()))?;
+    ended.map_err(Error::Engine)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Starts the keeper in a thread of its own, since it waits for the disk.
+fn keep(keeper: Keeper) -> Result<oneshot::Receiver<Result<(), EngineError>>, Error> {
+    let (done, ended) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("keeper".into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| Error::Thread(error.to_string()))?;
+    thread
+        .spawn(move || {
+            let result = runtime.block_on(keeper.run());
+            // If nobody waits any more, nobody needs to know.
+            let _ = done.send(result);
+        })
+        .map_err(|error| Error::Thread(error.to_string()))?;
+    Ok(ended)
+}
+
+/// Takes orders for the keeper from operators.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) sources: Vec<Source>,
+    tasks: mpsc::Sender<Task>,
+}
+
+impl Desk {
+    /// Reads a zone's file and has it taken over.
+    pub(super) async fn reload(&self, zone: usize, caution: Caution) -> Result<String, String> {
+        let Source { apex, file } = self.sources[zone].clone();
+        let load = tokio::task::spawn_blocking(move || zonefile::load(&apex, &file));
+        let file = load.await.map_err(|error| error.to_string())?;
+        let (done, outcome) = oneshot::channel();
+        self.order(Task::Reload { zone, file, caution, done }, outcome).await
+    }
+
+    pub(super) async fn begin_epoch(&self, zone: usize) -> Result<String, String> {
+        let (done, outcome) = oneshot::channel();
+        self.order(Task::BeginEpoch { zone, done }, outcome).await
+    }
+
+    pub(super) async fn order(
+        &self,
+        task: Task,
+        outcome: oneshot::Receiver<Result<String, String>>,
+    ) -> Result<String, String> {
+        let gone = || "the origin is stopping".to_owned();
+        self.tasks.send(task).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
+}
+
+async fn reload_on_signal(desk: Desk, stop: CancellationToken) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::warn!("SIGHUP cannot be received; use `fingerpost reload`");
+        return;
+    };
+    while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
+        tracing::info!("reloading all zone files");
+        for zone in 0..desk.sources.len() {
+            // The outcome is logged and counted where it is decided.
+            let _ = desk.reload(zone, Caution::Usual).await;
+        }
+    }
+}
+
+/// Reloads each zone file whose modification time changed.
+async fn watch(desk: Desk, mut times: Vec<Option<SystemTime>>, interval: Duration, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(interval);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        for (zone, known) in times.iter_mut().enumerate() {
+            let now = modified(&desk.sources[zone].file);
+            // A file that is gone for a moment is being replaced.
+            if now.is_some() && now != *known {
+                *known = now;
+                let _ = desk.reload(zone, Caution::Usual).await;
+            }
+        }
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// Unique at the broker: another with the same would be thrown out.
+fn client_id() -> String {
+    format!("fingerpost-origin-{:016x}", getrandom::u64().unwrap_or_else(|_| std::process::id().into()))
+}
+
+/// Requests that may wait for the keeper: two rounds of it.
+const TASK_ROOM: usize = 2_048;
