@@ -22,19 +22,22 @@ use super::tsig::{self, Key, Signed, TsigError};
 use super::update::{self, Permit};
 use super::zonefile::{ZoneFile, ZoneFileError};
 
+#[cfg(test)]
+mod tests;
+
 /// Why an origin cannot start or go on.
 #[derive(Debug)]
 pub enum EngineError {
     /// The journal.
     Journal(JournalError),
     /// A zone cannot be set up.
-    Setup(Name, SetupError),
+    Setup(Box<Name>, SetupError),
     /// The first content of a zone cannot be had.
     File(ZoneFileError),
     /// The content of a zone file cannot be published.
-    Refused(Name, CommitError),
+    Refused(Box<Name>, CommitError),
     /// What the journal holds is not what was answered: only a new start from the journal helps.
-    OutOfStep(Name),
+    OutOfStep(Box<Name>),
 }
 
 impl fmt::Display for EngineError {
@@ -176,7 +179,7 @@ impl Engine {
         unix: u64,
     ) -> Result<Option<Vec<ChangeBuf>>, EngineError> {
         let ZoneSetup { apex, key, permits, capacity, .. } = setup;
-        let failed = |error| EngineError::Setup(apex.clone(), error);
+        let failed = |error| EngineError::Setup(Box::new(apex.clone()), error);
         let settings = config.publisher(apex.clone());
         let seed = getrandom::u64().unwrap_or(unix);
         let mut publisher = Publisher::new(settings, key, reserve(capacity), seed).map_err(failed)?;
@@ -203,7 +206,7 @@ impl Engine {
             warn_of(&apex, &file.warnings);
             // The time in seconds exceeds whatever an earlier journal, now lost, may have used.
             let epoch = u32::try_from(unix).unwrap_or(u32::MAX).max(1);
-            let refused = |error| EngineError::Refused(apex.clone(), error);
+            let refused = |error| EngineError::Refused(Box::new(apex.clone()), error);
             publisher.load(epoch, file.rrsets.iter().cloned(), now).map_err(refused)?;
             tracing::info!(zone = %apex, position = %publisher.position(), rrsets = file.rrsets.len(), "new zone");
             fresh = Some(file.rrsets.clone());
@@ -337,8 +340,7 @@ impl Engine {
 
     fn file_state(&self, index: usize) -> Result<FileState, JournalError> {
         let Some(saved) = self.journal.zone(&self.zones[index].apex)? else { return Ok(FileState::new()) };
-        let entries = self.journal.file(&saved)?;
-        Ok(entries.into_iter().map(|(owner, rtype, print)| ((owner, rtype), print)).collect())
+        self.journal.file(&saved)
     }
 }
 
@@ -379,7 +381,8 @@ impl Engine {
         let signed = match tsig::verify(&self.keys, &query, request, unix) {
             Ok(signed) => signed,
             Err(error) => {
-                tracing::info!(zone = %query.name, reason = error.reason(), "update refused");
+                // Anybody can cause this, so it is counted by response code and not written down by default.
+                tracing::debug!(zone = %query.name, reason = error.reason(), "update refused");
                 return Verdict::Unsigned(Box::new(query), error);
             }
         };
@@ -553,7 +556,7 @@ impl Engine {
                 zone.publisher.rollback();
             }
             if zone.publisher.is_poisoned() {
-                return Err(EngineError::OutOfStep(zone.apex.clone()));
+                return Err(EngineError::OutOfStep(Box::new(zone.apex.clone())));
             }
             self.touched.insert(index);
         }
@@ -600,7 +603,7 @@ impl Engine {
         for zone in &self.zones {
             match self.journal.zone(&zone.apex) {
                 Ok(saved) if saved.is_some_and(|saved| saved.position == zone.publisher.position()) => {}
-                Ok(_) => return Err(EngineError::OutOfStep(zone.apex.clone())),
+                Ok(_) => return Err(EngineError::OutOfStep(Box::new(zone.apex.clone()))),
                 Err(error) => {
                     tracing::error!("{error}");
                     return Ok(());

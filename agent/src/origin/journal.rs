@@ -20,7 +20,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 use resolver_core::feed::{Digest, Position};
 use resolver_core::wire::{Name, Rtype};
 
-use super::diff::Fingerprint;
+use super::diff::{FileState, Fingerprint};
 use super::publisher::{ChangeBuf, ChangeSet, lower};
 
 type Octets = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -135,20 +135,20 @@ impl Journal {
         Ok(sets)
     }
 
-    /// What the zone's file held when it was last taken over: key (lower-case owner, type) and fingerprint.
-    pub fn file(&self, zone: &Saved) -> Result<Vec<(Box<[u8]>, Rtype, Fingerprint)>, JournalError> {
+    /// What the zone's file held when it was last taken over.
+    pub fn file(&self, zone: &Saved) -> Result<FileState, JournalError> {
         let table = self.read()?.open_table(FILES).map_err(|error| self.disk(error))?;
         let (from, to) = whole(zone.id);
         let range = table.range::<&[u8]>(&from[..]..&to[..]).map_err(|error| self.disk(error))?;
-        let mut entries = Vec::new();
+        let mut state = FileState::new();
         for entry in range {
             let (key, value) = entry.map_err(|error| self.disk(error))?;
-            let parsed = split_key(key.value())
-                .zip(value.value().try_into().ok())
-                .map(|((owner, rtype), fingerprint)| (owner.into(), rtype, fingerprint));
-            entries.push(parsed.ok_or_else(|| self.damaged("a fingerprint"))?);
+            let owner = split_key(key.value()).map(|(owner, rtype)| (owner.into(), rtype));
+            let parsed = owner.zip(value.value().try_into().ok());
+            let (owner, fingerprint) = parsed.ok_or_else(|| self.damaged("a fingerprint"))?;
+            state.insert(owner, fingerprint);
         }
-        Ok(entries)
+        Ok(state)
     }
 
     /// Starts a batch of changes.

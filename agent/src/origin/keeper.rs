@@ -57,7 +57,7 @@ pub(super) struct Keeper {
 /// A request to the broker.
 pub(super) enum Outgoing {
     Publish(usize, Publication),
-    Subscribe(Subscription),
+    Subscribe(Box<Subscription>),
 }
 
 enum Input {
@@ -109,11 +109,12 @@ impl Keeper {
         } else {
             self.engine.answer(&requests, self.clock.now(), unix_seconds())?
         };
-        // The broker first: its clients are many, and their wait begins when the answer is read.
-        self.pump();
+        // Change-sets come first of all that a publisher has: they are with the broker when the response is read.
+        self.send_first();
         for (reply, answer) in replies.into_iter().zip(answers) {
             reply.send(answer);
         }
+        self.pump();
         for task in others {
             self.handle_task(task)?;
             self.pump();
@@ -189,6 +190,16 @@ impl Keeper {
         if self.held.is_some() { wait.max(BUSY_SLEEP) } else { wait.min(LONGEST_SLEEP) }
     }
 
+    /// The few most urgent messages of each zone that has something new.
+    fn send_first(&mut self) {
+        let now = self.clock.now();
+        for index in self.engine.touched.clone() {
+            if self.held.is_none() {
+                self.take_turn(index, FIRST, now);
+            }
+        }
+    }
+
     /// Lets every publisher that may have something say it, in turns, until none has or the connection has no room.
     fn pump(&mut self) {
         let now = self.clock.now();
@@ -205,7 +216,7 @@ impl Keeper {
         }
         while !self.engine.touched.is_empty() && self.held.is_none() {
             for index in std::mem::take(&mut self.engine.touched) {
-                if self.held.is_some() || !self.take_turn(index, now) {
+                if self.held.is_some() || !self.take_turn(index, TURN, now) {
                     self.engine.touched.insert(index);
                     continue;
                 }
@@ -217,11 +228,11 @@ impl Keeper {
     }
 
     /// Sends some of what one publisher has; true if that was all.
-    fn take_turn(&mut self, index: usize, now: Instant) -> bool {
-        for _ in 0..TURN {
+    fn take_turn(&mut self, index: usize, most: usize, now: Instant) -> bool {
+        for _ in 0..most {
             let publisher = &mut self.engine.zones[index].publisher;
             let outgoing = match publisher.poll_subscription() {
-                Some(subscription) => Outgoing::Subscribe(subscription),
+                Some(subscription) => Outgoing::Subscribe(Box::new(subscription)),
                 None => match publisher.poll_publish(now) {
                     Some(publication) => Outgoing::Publish(index, publication),
                     None => return true,
@@ -242,11 +253,14 @@ impl Keeper {
                 let payload = Bytes::from_owner(publication.payload.clone());
                 self.client.publish(&publication.topic, payload, true, token)
             }
-            Outgoing::Subscribe(Subscription { filter, action }) => match action {
-                SubscriptionAction::SubscribeRetained => self.client.subscribe(filter, true),
-                SubscriptionAction::SubscribeLive => self.client.subscribe(filter, false),
-                SubscriptionAction::Unsubscribe => self.client.unsubscribe(filter),
-            },
+            Outgoing::Subscribe(subscription) => {
+                let Subscription { filter, action } = &**subscription;
+                match action {
+                    SubscriptionAction::SubscribeRetained => self.client.subscribe(filter, true),
+                    SubscriptionAction::SubscribeLive => self.client.subscribe(filter, false),
+                    SubscriptionAction::Unsubscribe => self.client.unsubscribe(filter),
+                }
+            }
         };
         match sent {
             // Offline: the publishers are told soon, and send again when there is a connection.
@@ -298,6 +312,8 @@ const TOKEN_MASK: u64 = (1 << TOKEN_BITS) - 1;
 const MAX_ROUND: usize = 1_024;
 /// Messages that one zone sends before the next has its turn.
 const TURN: usize = 64;
+/// Messages of a zone that go out before updates are answered: the change-sets of one round, usually.
+const FIRST: usize = 4;
 /// Without anything to do, it still looks around from time to time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// With no room on the connection, what is due is looked at so often.

@@ -94,7 +94,8 @@ struct Draft<'c, R> {
 impl<R: Records> Draft<'_, R> {
     /// Section 3.2.
     fn check_prerequisites<'m>(&self, records: impl Iterator<Item = &'m Record<'m>>) -> Result<(), Rcode> {
-        let mut exact: BTreeMap<(Box<[u8]>, Rtype), (Name, Vec<Vec<u8>>)> = BTreeMap::new();
+        type Wanted = (Name, Vec<Vec<u8>>);
+        let mut exact: BTreeMap<(Box<[u8]>, Rtype), Wanted> = BTreeMap::new();
         for record in records {
             let (name, rtype) = (record.owner(), record.rtype);
             let owner = name.relative_to(self.zone).ok_or(Rcode::NOTZONE)?;

@@ -351,13 +351,14 @@ impl Publisher<'_> {
     /// Whether the bucket holds exactly what the zone has there.
     fn has_content(&self, bucket: &Bucket<'_>) -> bool {
         let expected = self.buckets.keys(bucket.id).count();
+        let mut rrsets = bucket.rrsets;
         let is_right = |change: resolver_core::records::Change<'_>| {
             let present = self.content.rrset(change.owner, change.rtype);
             present.is_some_and(|present| {
                 present.ttl() == change.ttl && present.rdatas_wire() == change.rdatas.as_wire()
             })
         };
-        bucket.rrsets.clone().count() == expected && bucket.rrsets.clone().all(is_right)
+        bucket.rrsets.count() == expected && rrsets.all(is_right)
     }
 
     /// The broker fell quiet: what it did not send, it does not have.
