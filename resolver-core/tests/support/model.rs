@@ -91,7 +91,7 @@ fn consult(zone: &Zone, name: &Name, rtype: Rtype, has_alias: bool, expected: &m
                 ttl: dname.ttl,
                 rdata: lower(&wire),
             });
-            return Some(target);
+            return Some(target).filter(|_| rtype != Rtype::CNAME);
         }
     }
     // b. the name itself, or c. the wildcard below its closest encloser
