@@ -129,13 +129,15 @@ fn zones(
 ) {
     registry.collect_with(move |out| {
         let now = |(index, (apex, id)): (usize, &(Name, ZoneId))| {
+            // Before the view is locked: the follower waits for the view while it is locked itself.
+            let status = follower.status(*id);
             let locked = view.read();
             Zone {
                 apex: apex.to_string(),
                 position: locked.position(*id),
                 digest: locked.store().digest(*id),
                 rrsets: locked.store().rrset_count(*id),
-                status: follower.status(*id),
+                status,
                 saved: files.as_ref().and_then(|files| files.saved(index)),
             }
         };
