@@ -181,10 +181,10 @@ impl Broker {
                 "leave it out: a unique one is made from the name",
             ));
         }
-        if self.keep_alive == Some(0) {
+        if self.keep_alive.is_some_and(|seconds| seconds < MIN_KEEP_ALIVE) {
             return Err(Problem::new(
                 "broker.keep_alive",
-                "must be at least 1 second",
+                format!("must be at least {MIN_KEEP_ALIVE} seconds"),
                 "leave it out for 10 seconds",
             ));
         }
@@ -282,6 +282,8 @@ impl Broker {
 
 /// Topics have at most 7 levels; a feed's own part takes 4.
 const MAX_ROOT_LEVELS: usize = 3;
+/// The MQTT library takes no less.
+const MIN_KEEP_ALIVE: u16 = 5;
 /// Leaves room for the longest escaped zone name in the longest topic the core knows.
 const MAX_ROOT: usize = 64;
 
