@@ -32,7 +32,9 @@ fuzz_target!(|input: &[u8]| {
         Message::ChangeSet(set) => {
             seal_change_set(&zone, &key, set.position, &set.digest, set.changes, &mut out)
         }
-        Message::Bucket(bucket) => seal_bucket(&zone, &key, bucket.position, bucket.id, bucket.rrsets, &mut out),
+        Message::Bucket(bucket) => {
+            seal_bucket(&zone, &key, bucket.position, bucket.id, bucket.rrsets, &mut out)
+        }
     };
     assert_eq!(length, Some(payload.len()));
     let body = payload.len() - SIGNATURE_LEN;

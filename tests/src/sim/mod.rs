@@ -429,8 +429,8 @@ impl World {
             }
             ToBroker::Subscribe { filter, action } => {
                 // Every third node has a broker of MQTT 3.1.1: it gets what is retained in any case.
-                let wants_retained =
-                    action == SubscriptionAction::SubscribeRetained || (client > ORIGIN && client % 3 == 0);
+                let wants_retained = action == SubscriptionAction::SubscribeRetained
+                    || (client > ORIGIN && client.is_multiple_of(3));
                 let is_subscribed = action != SubscriptionAction::Unsubscribe;
                 self.broker.subscribe(client, &filter, is_subscribed);
                 if is_subscribed && wants_retained {

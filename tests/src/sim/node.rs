@@ -115,7 +115,7 @@ impl Node {
                 let digest = self.view.store().digest(self.zone);
                 assert_eq!(history.get(&position), Some(&digest), "{position} never was like this");
                 self.served += 1;
-                if self.served % RECOMPUTED == 0 {
+                if self.served.is_multiple_of(RECOMPUTED) {
                     assert_eq!(self.digest_of_records(), digest, "the records are not those of the digest");
                 }
                 served.push(position);

@@ -64,7 +64,7 @@ fn record(number: u64, value: u64) -> ChangeBuf {
     let owner = RelativeName::from_wire(&wire).expect("is a label");
     let address = [192, 0, 2, value as u8];
     let text = [&[11][..], b"fingerposts"].concat();
-    let made = if number % 4 == 0 {
+    let made = if number.is_multiple_of(4) {
         ChangeBuf::rrset(owner, Rtype::TXT, value as u32, vec![&text])
     } else {
         ChangeBuf::rrset(owner, Rtype::A, 60, vec![&address, &[198, 51, 100, 7]])
