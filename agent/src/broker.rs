@@ -3,11 +3,17 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 
 use mqtt5::broker::config::StorageBackend;
 use mqtt5::broker::server::BrokerShutdownHandle;
 use mqtt5::broker::{BrokerConfig, MqttBroker, StorageConfig};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Log;
+use crate::log;
+use crate::service::cancel_on_signal;
 
 /// A running broker.
 pub struct Broker {
@@ -58,6 +64,34 @@ impl Broker {
         // If it panicked, it has said so.
         let _ = self.task.await;
     }
+}
+
+/// Runs one until SIGTERM or SIGINT.
+pub fn run(port: u16) -> ExitCode {
+    log::start(&Log::default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("fingerpost: no threads to run on: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(stop.clone()));
+        match Broker::start(port).await {
+            Ok(broker) => {
+                tracing::info!(address = %broker.address(), "broker");
+                stop.cancelled().await;
+                broker.stop().await;
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("fingerpost: {error}\n  remedy: choose a free port with --port");
+                ExitCode::FAILURE
+            }
+        }
+    })
 }
 
 /// Messages that may wait for one client. By default the broker drops the rest of a burst of retained messages

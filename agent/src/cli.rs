@@ -42,6 +42,12 @@ enum Command {
     },
     /// Run broker, origin and node on loopback, with a sample zone, and say what to try
     Demo(Demo),
+    /// Run the broker alone, on loopback and in memory, to try things out; it is not meant to serve a fleet
+    Broker {
+        /// Port to listen on
+        #[arg(long, default_value_t = 1883)]
+        port: u16,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +111,7 @@ pub fn main() -> ExitCode {
         }
         Command::Keygen { file } => keygen(&file),
         Command::Demo(demo) => run_demo(&demo),
+        Command::Broker { port } => run_broker(port),
     }
 }
 
@@ -152,11 +159,26 @@ fn run_demo(demo: &Demo) -> ExitCode {
     crate::demo::run(demo.port, demo.time.map(std::time::Duration::from_secs))
 }
 
+#[cfg(feature = "broker")]
+fn run_broker(port: u16) -> ExitCode {
+    crate::broker::run(port)
+}
+
 #[cfg(not(feature = "broker"))]
 fn run_demo(_: &Demo) -> ExitCode {
+    without_broker("demo")
+}
+
+#[cfg(not(feature = "broker"))]
+fn run_broker(_: u16) -> ExitCode {
+    without_broker("broker")
+}
+
+#[cfg(not(feature = "broker"))]
+fn without_broker(command: &str) -> ExitCode {
     eprintln!(
         "fingerpost: this build has no broker inside.\n  \
-         remedy: cargo run --release --features broker -p fingerpost -- demo"
+         remedy: cargo run --release --features broker -p fingerpost -- {command}"
     );
     ExitCode::FAILURE
 }

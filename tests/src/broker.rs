@@ -87,7 +87,7 @@ fn launch(kind: BrokerKind, port: &Port, directory: &std::path::Path, log: &std:
             command.arg("-c").arg(config);
             command
         }
-        BrokerKind::Embedded => binary::command(&["broker", "--listen", &port.address().to_string()]),
+        BrokerKind::Embedded => binary::command(&["broker", "--port", &port.number().to_string()]),
     };
     let mut process = Process::start("broker", &mut command, log);
     eventually("the broker listens", || {

@@ -37,6 +37,8 @@ pub struct Report {
     pub truncated: u64,
     /// Answers by response code.
     pub rcodes: BTreeMap<u16, u64>,
+    /// Answers like the first reference's; and those that are only like another one's.
+    pub like: [u64; 2],
     /// Answers that differ.
     pub different: u64,
     /// The first of them.
@@ -106,11 +108,11 @@ impl Survey {
         self
     }
 
-    /// Asks both servers everything.
-    pub fn run(&self, subject: SocketAddr, reference: SocketAddr) -> Report {
+    /// Asks all servers everything. An answer differs if it is none of the references'.
+    pub fn run(&self, subject: SocketAddr, references: &[SocketAddr]) -> Report {
         let mut report = Report::default();
         let mut subject = Asker::new(subject);
-        let mut reference = Asker::new(reference);
+        let mut references: Vec<Asker> = references.iter().copied().map(Asker::new).collect();
         let mut number = 0;
         for name in &self.names {
             for &rtype in &self.types {
@@ -125,41 +127,57 @@ impl Survey {
                         Edns::Plain => question.edns(1232),
                         Edns::DnssecOk => question.dnssec(),
                     };
-                    self.compare(&question, &mut subject, &mut reference, &mut report);
+                    self.compare(&question, &mut subject, &mut references, &mut report);
                 }
             }
         }
         report
     }
 
-    fn compare(&self, question: &Question, subject: &mut Asker, reference: &mut Asker, report: &mut Report) {
+    fn compare(
+        &self,
+        question: &Question,
+        subject: &mut Asker,
+        references: &mut [Asker],
+        report: &mut Report,
+    ) {
         report.asked += 1;
-        let mut ask = |tcp: bool| {
-            let ours = if tcp { subject.tcp(question) } else { subject.udp(question) };
-            let theirs = if tcp { reference.tcp(question) } else { reference.udp(question) };
-            (ours, theirs)
-        };
-        let mut replies = ask(self.tcp);
-        if let (Ok(ours), Ok(theirs)) = &replies
-            && (ours.is_truncated() || theirs.is_truncated())
-        {
-            report.truncated += 1;
-            replies = ask(true);
-        }
-        let difference = match &replies {
-            (Ok(ours), Ok(theirs)) => {
-                *report.rcodes.entry(theirs.rcode()).or_default() += 1;
-                let mut difference = Essence::of(ours).difference(&Essence::of(theirs));
-                if question.payload.is_some() != ours.opt.is_some() {
-                    difference.push_str("  OPT without EDNS in the query, or none with it\n");
-                }
-                difference
+        let mut ours = subject.ask(question, self.tcp);
+        let mut difference = String::new();
+        for (number, reference) in references.iter_mut().enumerate() {
+            let mut theirs = reference.ask(question, self.tcp);
+            if let (Ok(our), Ok(their)) = (&ours, &theirs)
+                && (our.is_truncated() || their.is_truncated())
+            {
+                report.truncated += 1;
+                ours = subject.ask(question, true);
+                theirs = reference.ask(question, true);
             }
-            (ours, theirs) => format!("  {:?} / {:?}\n", ours.as_ref().err(), theirs.as_ref().err()),
-        };
+            let this = match (&ours, &theirs) {
+                (Ok(ours), Ok(theirs)) => Essence::of(ours).difference(&Essence::of(theirs)),
+                _ => format!("  {:?} / {:?}\n", ours.as_ref().err(), theirs.as_ref().err()),
+            };
+            if this.is_empty() {
+                difference.clear();
+                report.like[number.min(1)] += 1;
+                break;
+            }
+            if number == 0 {
+                difference = this;
+            }
+        }
+        if let Ok(ours) = &ours {
+            *report.rcodes.entry(ours.rcode()).or_default() += 1;
+            if question.payload.is_some() != ours.opt.is_some() {
+                difference.push_str("  OPT without EDNS in the query, or none with it\n");
+            }
+        }
         if !difference.is_empty() {
             report.different += 1;
-            if report.shown.len() < SHOWN {
+            // One a name: the types of a name mostly differ alike.
+            let is_new =
+                report.shown.last().is_none_or(|last| !last.starts_with(&format!("{} ", question.name)));
+            if report.shown.len() < SHOWN && is_new {
                 let dnssec = if question.dnssec_ok { " DO" } else { "" };
                 report.shown.push(format!("{} TYPE{}{dnssec}\n{difference}", question.name, question.rtype));
             }
@@ -179,11 +197,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, truncated, rcodes, different, .. } = self;
-        write!(
-            f,
-            "{asked} questions, {different} answered differently, {truncated} truncated, by rcode {rcodes:?}"
-        )
+        let Self { asked, truncated, rcodes, like: [_, other], different, .. } = self;
+        write!(f, "{asked} questions, {different} answered differently")?;
+        write!(f, ", {other} not as by the first reference, {truncated} truncated, by rcode {rcodes:?}")
     }
 }
 
@@ -198,11 +214,10 @@ impl Asker {
         Self { client: Client::new(server), connection: None }
     }
 
-    fn udp(&mut self, question: &Question) -> io::Result<Message> {
-        self.client.udp(question)
-    }
-
-    fn tcp(&mut self, question: &Question) -> io::Result<Message> {
+    fn ask(&mut self, question: &Question, tcp: bool) -> io::Result<Message> {
+        if !tcp {
+            return self.client.udp(question);
+        }
         if let Some(connection) = &mut self.connection
             && let Ok(reply) = connection.ask(question)
         {

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The usual deadline. Long, because it is only ever reached by a failure, and a loaded machine is no failure.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Between two questions: short against what a person notices, long against what asking costs.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -23,7 +23,7 @@ fn two_reference_servers_agree() {
     let knot = Reference::start(&scratch, ReferenceKind::Knot, &zones);
     let records = Client::new(nsd.address()).connect().unwrap().transfer("variety.example.").unwrap();
     assert_eq!(records, Client::new(knot.address()).connect().unwrap().transfer("variety.example.").unwrap());
-    let report = Survey::of_zone("variety.example.", &records).run(nsd.address(), knot.address());
+    let report = Survey::of_zone("variety.example.", &records).run(nsd.address(), &[knot.address()]);
     report.assert_equal("NSD and Knot");
 }
 

@@ -27,7 +27,7 @@ pub struct State {
 impl State {
     /// Reads it from metrics.
     pub fn of(metrics: &Metrics, apex: &str) -> Option<Self> {
-        let zone = format!("zone=\"{apex}\"");
+        let zone = zone_label(apex);
         let labels = [zone.as_str()];
         Some(Self {
             epoch: metrics.sum("fingerpost_zone_epoch", &labels)? as u64,
@@ -35,6 +35,11 @@ impl State {
             digest: metrics.label("fingerpost_zone_digest", &labels, "digest")?,
         })
     }
+}
+
+/// The label that metrics of a zone carry.
+fn zone_label(apex: &str) -> String {
+    format!("zone=\"{}\"", apex.replace('\\', "\\\\"))
 }
 
 /// Waits until `node` serves what `origin` has of `zone`; returns it.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use super::{State, Zone};
+use super::{State, Zone, zone_label};
 use crate::dns::Client;
 use crate::metrics::Metrics;
 use crate::ports::Port;
@@ -86,7 +86,7 @@ impl NodeBuilder {
         }
         let _ = write!(
             text,
-            "[broker]\nhost = \"{}\"\nport = {}\nkeep_alive = 1\n[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
+            "[broker]\nhost = \"{}\"\nport = {}\nkeep_alive = 5\n[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
             self.broker.ip(),
             self.broker.port(),
             metrics.address(),
@@ -202,8 +202,7 @@ impl Node {
         let served = self.state(zone).unwrap_or_else(|| panic!("{} is not served", zone.apex()));
         eventually("the state is saved", || {
             let metrics = Metrics::fetch(self.metrics.address())?;
-            let saved =
-                metrics.sum("fingerpost_zone_saved_serial", &[&format!("zone=\"{}\"", zone.apex())])?;
+            let saved = metrics.sum("fingerpost_zone_saved_serial", &[&zone_label(zone.apex())])?;
             (saved as u64 >= served.serial).then_some(())
         });
     }
@@ -225,7 +224,7 @@ impl Node {
     }
 
     fn count(&self, metric: &str, zone: &Zone, label: &str) -> u64 {
-        self.metrics().count(metric, &[&format!("zone=\"{}\"", zone.apex()), label])
+        self.metrics().count(metric, &[&zone_label(zone.apex()), label])
     }
 
     #[track_caller]

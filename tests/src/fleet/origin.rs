@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{State, Zone};
+use super::{State, Zone, zone_label};
 use crate::metrics::Metrics;
 use crate::ports::Port;
 use crate::process::Process;
@@ -25,6 +25,7 @@ pub struct OriginBuilder {
     zones: Vec<Zone>,
     ring: Option<u32>,
     payload_limit: Option<usize>,
+    capacity: Option<u32>,
 }
 
 impl OriginBuilder {
@@ -43,6 +44,12 @@ impl OriginBuilder {
     /// Largest payload.
     pub fn payload_limit(mut self, octets: usize) -> Self {
         self.payload_limit = Some(octets);
+        self
+    }
+
+    /// RRsets for which there is address space, in each zone.
+    pub fn capacity(mut self, rrsets: u32) -> Self {
+        self.capacity = Some(rrsets);
         self
     }
 
@@ -65,7 +72,7 @@ impl OriginBuilder {
                 .unwrap_or_else(|error| panic!("{}: {error}", key.display()));
         }
         let config = self.directory.join("origin.toml");
-        write(&config, self.config(&update, &metrics));
+        write(&config, self.config(update.address(), Some(metrics.address())));
         let process = launch(&config, &self.log);
         let mut origin =
             Origin { directory: self.directory, log: self.log, config, update, metrics, process };
@@ -73,22 +80,22 @@ impl OriginBuilder {
         origin
     }
 
-    fn config(&self, update: &Port, metrics: &Port) -> String {
-        let mut text = "state_dir = \"state\"\n".to_owned();
+    /// Its configuration file, taking updates on `update`.
+    pub fn config(&self, update: SocketAddr, metrics: Option<SocketAddr>) -> String {
+        // What the broker lost is found by looking: once a second instead of every ten minutes.
+        let mut text = "state_dir = \"state\"\nreadback_interval = 1\n".to_owned();
         if let Some(octets) = self.payload_limit {
             let _ = writeln!(text, "payload_limit = {octets}");
         }
         if let Some(slots) = self.ring {
             let _ = writeln!(text, "ring = {slots}");
         }
-        let _ = write!(
-            text,
-            "[broker]\nhost = \"{}\"\nport = {}\n[update]\nlisten = [\"{}\"]\n[metrics]\nlisten = \"{}\"\n",
-            self.broker.ip(),
-            self.broker.port(),
-            update.address(),
-            metrics.address(),
-        );
+        let (host, port) = (self.broker.ip(), self.broker.port());
+        let _ =
+            write!(text, "[broker]\nhost = \"{host}\"\nport = {port}\n[update]\nlisten = [\"{update}\"]\n");
+        if let Some(metrics) = metrics {
+            let _ = write!(text, "[metrics]\nlisten = \"{metrics}\"\n");
+        }
         for zone in &self.zones {
             let _ = write!(
                 text,
@@ -100,6 +107,9 @@ impl OriginBuilder {
                 zone.tsig().name,
                 file = zone.file_name(),
             );
+            if let Some(rrsets) = self.capacity {
+                let _ = writeln!(text, "capacity = {rrsets}");
+            }
         }
         text
     }
@@ -126,6 +136,7 @@ impl Origin {
             zones: Vec::new(),
             ring: None,
             payload_limit: None,
+            capacity: None,
         }
     }
 
@@ -214,8 +225,7 @@ impl Origin {
     pub fn await_published_within(&self, deadline: Duration, zone: &Zone) {
         eventually_within(deadline, &format!("{} is published", zone.apex()), || {
             let metrics = Metrics::fetch(self.metrics.address())?;
-            let waiting =
-                metrics.sum("fingerpost_origin_unpublished", &[&format!("zone=\"{}\"", zone.apex())])?;
+            let waiting = metrics.sum("fingerpost_origin_unpublished", &[&zone_label(zone.apex())])?;
             (waiting == 0.0).then_some(())
         });
     }
@@ -232,14 +242,15 @@ impl Origin {
 
     fn count(&self, metric: &str, zone: &Zone, label: &str) -> u64 {
         Metrics::fetch(self.metrics.address())
-            .map_or(0, |metrics| metrics.count(metric, &[&format!("zone=\"{}\"", zone.apex()), label]))
+            .map_or(0, |metrics| metrics.count(metric, &[&zone_label(zone.apex()), label]))
     }
 
     #[track_caller]
     fn await_ready(&mut self, deadline: Duration) {
         eventually_within(deadline, "the origin is ready", || {
             self.process.assert_running();
-            Metrics::fetch(self.metrics.address())
+            Metrics::fetch(self.metrics.address())?;
+            TcpStream::connect_timeout(&self.update.address(), Duration::from_secs(1)).ok()
         });
     }
 }

@@ -91,7 +91,11 @@ impl Zone {
 
     /// A file name made of the apex.
     pub fn file_name(&self) -> String {
-        if self.apex == "." { "root".to_owned() } else { self.apex.trim_end_matches('.').replace('/', "_") }
+        if self.apex == "." {
+            "root".to_owned()
+        } else {
+            self.apex.trim_end_matches('.').replace(['/', '\\'], "_")
+        }
     }
 }
 
