@@ -49,6 +49,10 @@ fn read(directory: &Path, number: u32) -> Case {
     Case { number, zone: Zone::new(&apex, text), question }
 }
 
+/// A DNAME that leads below itself: each server ends the endless chain of aliases elsewhere. What ours then holds is
+/// compared with that of four servers in the core's own test of these cases.
+const ENDLESS: [u32; 2] = [620, 2670];
+
 #[test]
 fn every_case_is_answered_as_nsd_or_knot_does() {
     let scratch = Scratch::new("cases");
@@ -84,7 +88,7 @@ fn every_case_is_answered_as_nsd_or_knot_does() {
             [0, 1, 2].map(|server| Essence::of(&clients[server].ask(&case.question).unwrap()));
         like[0] += u32::from(ours == nsd);
         like[1] += u32::from(ours == knot);
-        if ours != nsd && ours != knot {
+        if ours != nsd && ours != knot && !ENDLESS.contains(&case.number) {
             let Case { number, question, .. } = case;
             wrong.push(format!(
                 "case {number}: {} TYPE{}\n{}",

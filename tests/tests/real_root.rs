@@ -83,7 +83,8 @@ fn the_versions_follow_one_another_and_only_differences_travel() {
     let reference = Reference::start(&scratch, ReferenceKind::Nsd, &[(".", last)]);
     let records = Client::new(reference.address()).connect().unwrap().transfer(".").unwrap();
     assert!(records.iter().any(|record| record.rtype == rtype::NSEC));
-    let survey = Survey::of_zone(".", &records).sampled(7);
+    // Most signatures are left out of the later versions: there is no proof to compare.
+    let survey = Survey::of_zone(".", &records).without_dnssec().sampled(7);
     survey.run(node.address(), &[reference.address()]).assert_equal("the last version");
 }
 

@@ -48,6 +48,15 @@ impl Essence {
         }
     }
 
+    /// Whether nothing but the additional section tells them apart.
+    pub fn differs_in_additional_only(&self, other: &Self) -> bool {
+        self.additional != other.additional
+            && self.rcode == other.rcode
+            && self.authoritative == other.authoritative
+            && self.answer == other.answer
+            && self.authority == other.authority
+    }
+
     /// The differences between two, a line each; empty if there are none.
     pub fn difference(&self, other: &Self) -> String {
         let mut text = String::new();
