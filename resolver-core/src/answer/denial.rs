@@ -60,6 +60,9 @@ impl Sections<'_, '_, '_> {
     }
 
     fn chain(&mut self, zone: ZoneId) -> Option<Chain> {
+        if !self.is_signed(zone) {
+            return None;
+        }
         let apex = self.store().apex(zone);
         match Parameters::of_zone(self.store(), apex) {
             Some(Ok(parameters)) => Some(Chain::Nsec3(parameters)),

@@ -212,13 +212,9 @@ impl<'s, 'm> Resolution<'s, 'm, '_> {
         let cut = subject.name.ancestor(labels);
         let cut_owner = subject.ancestor(labels, &cut);
         self.sections.put_unsigned(Section::Authority, cut_owner, servers)?;
-        if self.sections.wants_dnssec() {
+        if self.sections.wants_dnssec() && self.sections.is_signed(subject.zone) {
             match self.store().rrset(owner, Rtype::DS) {
-                Some(ds) if self.store().rrset(owner, Rtype::RRSIG).is_some() => {
-                    self.sections.put(Section::Authority, cut_owner, owner, ds, ds.ttl)?;
-                }
-                // In an unsigned zone a DS says nothing that anybody could believe (RFC 4035 section 3.1.4).
-                Some(_) => {}
+                Some(ds) => self.sections.put(Section::Authority, cut_owner, owner, ds, ds.ttl)?,
                 None => self.sections.put_denial(subject.zone, &cut, Denial::Type { owner })?,
             }
         }

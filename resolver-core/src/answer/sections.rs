@@ -37,6 +37,12 @@ impl<'s, 'm, 'b> Sections<'s, 'm, 'b> {
         self.dnssec
     }
 
+    /// Whether `zone` has signatures. Where it has none, DS, NSEC and NSEC3 say nothing that anybody could believe, and are
+    /// only answers to questions for them (RFC 4035 section 3.1).
+    pub(super) fn is_signed(&self, zone: ZoneId) -> bool {
+        self.store.rrset(self.store.apex(zone), Rtype::RRSIG).is_some()
+    }
+
     /// Octets written so far: where the next record's owner will stand.
     pub(super) fn written(&self) -> usize {
         self.writer.written()
