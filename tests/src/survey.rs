@@ -33,12 +33,14 @@ enum Edns {
 pub struct Report {
     /// Questions asked of each server.
     pub asked: u64,
-    /// Questions that went on over TCP because an answer over UDP was truncated, or had other additional records.
+    /// Questions that went on over TCP because an answer over UDP was truncated.
     pub truncated: u64,
+    /// Questions asked again over TCP because the additional sections over UDP had room for different records.
+    pub abridged: u64,
     /// Answers by response code.
     pub rcodes: BTreeMap<u16, u64>,
-    /// Answers like the first reference's; and those that are only like another one's.
-    pub like: [u64; 2],
+    /// Answers that are not like the first reference's, but like another one's.
+    pub only_like_another: u64,
     /// Answers that differ.
     pub different: u64,
     /// The first of them.
@@ -87,12 +89,6 @@ impl Survey {
     /// Also with EDNS but without DO.
     pub fn with_plain_edns(mut self) -> Self {
         self.edns.push(Edns::Plain);
-        self
-    }
-
-    /// With EDNS but never with DO: for a zone that has NSEC records and no signatures.
-    pub fn without_dnssec(mut self) -> Self {
-        self.edns = vec![Edns::None, Edns::Plain];
         self
     }
 
@@ -148,49 +144,65 @@ impl Survey {
         report: &mut Report,
     ) {
         report.asked += 1;
-        let mut ours = subject.ask(question, self.tcp);
-        let mut difference = String::new();
+        let mut first = None;
         for (number, reference) in references.iter_mut().enumerate() {
-            let mut theirs = reference.ask(question, self.tcp);
-            // Which of the glue that it may leave out a server puts into a datagram is its own choice.
-            if let (Ok(our), Ok(their)) = (&ours, &theirs)
-                && !self.tcp
-                && (our.is_truncated()
-                    || their.is_truncated()
-                    || Essence::of(our).differs_in_additional_only(&Essence::of(their)))
-            {
-                report.truncated += 1;
-                ours = subject.ask(question, true);
-                theirs = reference.ask(question, true);
+            let difference = self.compare_with(question, subject, reference, report);
+            if difference.is_empty() {
+                report.only_like_another += u64::from(number > 0);
+                return;
             }
-            let this = match (&ours, &theirs) {
-                (Ok(ours), Ok(theirs)) => Essence::of(ours).difference(&Essence::of(theirs)),
-                _ => format!("  {:?} / {:?}\n", ours.as_ref().err(), theirs.as_ref().err()),
-            };
-            if this.is_empty() {
-                difference.clear();
-                report.like[number.min(1)] += 1;
-                break;
-            }
-            if number == 0 {
-                difference = this;
-            }
+            first.get_or_insert(difference);
         }
-        if let Ok(ours) = &ours {
-            *report.rcodes.entry(ours.rcode()).or_default() += 1;
+        report.different += 1;
+        // One a name: the types of a name mostly differ alike.
+        let is_new = report.shown.last().is_none_or(|last| !last.starts_with(&format!("{} ", question.name)));
+        if report.shown.len() < SHOWN && is_new {
+            let dnssec = if question.dnssec_ok { " DO" } else { "" };
+            let difference = first.unwrap_or_default();
+            report.shown.push(format!("{} TYPE{}{dnssec}\n{difference}", question.name, question.rtype));
+        }
+    }
+
+    /// The difference between the answers of two servers, as text; empty if there is none.
+    fn compare_with(
+        &self,
+        question: &Question,
+        subject: &mut Asker,
+        reference: &mut Asker,
+        report: &mut Report,
+    ) -> String {
+        let mut tcp = self.tcp;
+        let mut parts = None;
+        loop {
+            let replies = (subject.ask(question, tcp), reference.ask(question, tcp));
+            let (Ok(ours), Ok(theirs)) = &replies else {
+                return format!("  {:?} / {:?}\n", replies.0.err(), replies.1.err());
+            };
+            if !tcp && (ours.is_truncated() || theirs.is_truncated()) {
+                report.truncated += 1;
+                tcp = true;
+                continue;
+            }
+            let essences = (Essence::of(ours), Essence::of(theirs));
+            if !tcp && essences.0 != essences.1 && essences.0.differs_in_extras_only(&essences.1) {
+                // What is left out of a datagram for want of room is each server's own choice: the whole is compared
+                // over TCP, and that nothing else was in the datagrams.
+                report.abridged += 1;
+                parts = Some(essences);
+                tcp = true;
+                continue;
+            }
+            let mut difference = essences.0.difference(&essences.1);
+            if parts
+                .is_some_and(|(our, their)| !our.is_abridged(&essences.0) || !their.is_abridged(&essences.1))
+            {
+                difference.push_str("  over UDP something else than a part of it\n");
+            }
             if question.payload.is_some() != ours.opt.is_some() {
                 difference.push_str("  OPT without EDNS in the query, or none with it\n");
             }
-        }
-        if !difference.is_empty() {
-            report.different += 1;
-            // One a name: the types of a name mostly differ alike.
-            let is_new =
-                report.shown.last().is_none_or(|last| !last.starts_with(&format!("{} ", question.name)));
-            if report.shown.len() < SHOWN && is_new {
-                let dnssec = if question.dnssec_ok { " DO" } else { "" };
-                report.shown.push(format!("{} TYPE{}{dnssec}\n{difference}", question.name, question.rtype));
-            }
+            *report.rcodes.entry(theirs.rcode()).or_default() += 1;
+            return difference;
         }
     }
 }
@@ -207,9 +219,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, truncated, rcodes, like: [_, other], different, .. } = self;
+        let Self { asked, truncated, abridged, rcodes, only_like_another, different, .. } = self;
         write!(f, "{asked} questions, {different} answered differently")?;
-        write!(f, ", {other} not as by the first reference, {truncated} truncated, by rcode {rcodes:?}")
+        write!(
+            f,
+            ", {only_like_another} not as by the first reference, {truncated} truncated, {abridged} abridged, by rcode {rcodes:?}"
+        )
     }
 }
 

@@ -14,6 +14,8 @@ struct Case {
     number: u32,
     zone: Zone,
     question: Question,
+    /// Whether any two of the four servers whose answers are on record agreed.
+    is_agreed: bool,
 }
 
 /// Reads one; every name X becomes X.zN., so that all the zones fit into one server.
@@ -45,13 +47,11 @@ fn read(directory: &Path, number: u32) -> Case {
         let (_, rest) = json.split_once(&format!("\"{key}\": \"")).unwrap();
         rest.split('"').next().unwrap().to_owned()
     };
+    let mut groups = json.split("\"Server/s\": \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let is_agreed = groups.any(|servers| servers.split_whitespace().count() > 1);
     let question = Question::new(&rename(&value("Name")), rtype::number(&value("Type")).unwrap());
-    Case { number, zone: Zone::new(&apex, text), question }
+    Case { number, zone: Zone::new(&apex, text), question, is_agreed }
 }
-
-/// A DNAME that leads below itself: each server ends the endless chain of aliases elsewhere. What ours then holds is
-/// compared with that of four servers in the core's own test of these cases.
-const ENDLESS: [u32; 2] = [620, 2670];
 
 #[test]
 fn every_case_is_answered_as_nsd_or_knot_does() {
@@ -81,6 +81,7 @@ fn every_case_is_answered_as_nsd_or_knot_does() {
     let (origin, node) = (origin.start(), node.start());
     let clients = [nsd.address(), knot.address(), node.address()].map(Client::new);
     let mut like = [0; 2];
+    assert!(cases.iter().filter(|case| !case.is_agreed).count() < 5);
     let mut wrong = Vec::new();
     for case in &cases {
         converge(&origin, &node, &case.zone);
@@ -88,7 +89,8 @@ fn every_case_is_answered_as_nsd_or_knot_does() {
             [0, 1, 2].map(|server| Essence::of(&clients[server].ask(&case.question).unwrap()));
         like[0] += u32::from(ours == nsd);
         like[1] += u32::from(ours == knot);
-        if ours != nsd && ours != knot && !ENDLESS.contains(&case.number) {
+        // No two agree about an alias that grows without end: each follows it to a limit of its own.
+        if case.is_agreed && ours != nsd && ours != knot {
             let Case { number, question, .. } = case;
             wrong.push(format!(
                 "case {number}: {} TYPE{}\n{}",

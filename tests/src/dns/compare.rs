@@ -48,13 +48,15 @@ impl Essence {
         }
     }
 
-    /// Whether nothing but the additional section tells them apart.
-    pub fn differs_in_additional_only(&self, other: &Self) -> bool {
-        self.additional != other.additional
-            && self.rcode == other.rcode
-            && self.authoritative == other.authoritative
-            && self.answer == other.answer
-            && self.authority == other.authority
+    /// Whether all but the additional sections is the same.
+    pub fn differs_in_extras_only(&self, other: &Self) -> bool {
+        let without = |essence: &Self| Self { additional: BTreeSet::new(), ..essence.clone() };
+        without(self) == without(other)
+    }
+
+    /// Whether this is `whole`, or at most lacks some of its additional records.
+    pub fn is_abridged(&self, whole: &Self) -> bool {
+        self.differs_in_extras_only(whole) && self.additional.is_subset(&whole.additional)
     }
 
     /// The differences between two, a line each; empty if there are none.
