@@ -207,4 +207,8 @@ fn a_full_store_refuses_keeps_and_says_so() {
         small.dns().udp(&Question::new("h29999.example.com.", rtype::A)).unwrap().rcode(),
         rcode::NXDOMAIN
     );
+    // Once there is room again it goes on by itself.
+    origin.reload(&zone, zone.text());
+    converge(&origin, &roomy, &zone);
+    converge(&origin, &small, &zone);
 }

@@ -619,6 +619,11 @@ impl Engine {
         self.by_name.get(apex).copied()
     }
 
+    /// Whether the broker lacks so much that changes should be packed.
+    pub(super) fn is_behind(&self) -> bool {
+        self.zones.iter().any(|zone| zone.publisher.is_behind())
+    }
+
     /// Whether updates are accepted.
     pub(super) fn is_accepting(&self) -> bool {
         self.journal_down.is_none()

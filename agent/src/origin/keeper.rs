@@ -2,7 +2,8 @@
 //! what the [`Engine`] and its publishers ask for.
 //!
 //! Work is done in rounds: all that waits is taken, updates are made durable together, then everybody is answered and
-//! what is new goes to the broker. A disk that is slow thus makes rounds larger, not longer queues.
+//! what is new goes to the broker. A disk that is slow thus makes rounds larger, not longer queues; and while the broker
+//! is too slow or away, rounds with changes are held apart, so that there are fewer and larger change-sets.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub(super) struct Keeper {
     /// What the connection has no room for yet.
     pub(super) held: Option<Outgoing>,
     pub(super) is_online: bool,
+    /// While a publisher is behind, tasks are taken up from then on.
+    pub(super) packing: Option<Instant>,
 }
 
 /// A request to the broker.
@@ -76,7 +79,7 @@ impl Keeper {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(event) = self.events.recv() => Input::Event(event),
-                Some(task) = self.tasks.recv() => Input::Task(task),
+                Some(task) = self.tasks.recv(), if self.packing.is_none() => Input::Task(task),
                 () = self.client.room(), if self.held.is_some() && self.is_online => Input::Nothing,
                 () = tokio::time::sleep(wait) => Input::Nothing,
             };
@@ -99,7 +102,9 @@ impl Keeper {
             let Ok(event) = self.events.try_recv() else { break };
             self.handle_event(event);
         }
-        for _ in 0..MAX_ROUND {
+        let now = self.clock.now();
+        self.packing = self.packing.filter(|&until| until > now);
+        while messages.0.len() + others.len() < MAX_ROUND && self.packing.is_none() {
             let Ok(task) = self.tasks.try_recv() else { break };
             sort(task, &mut messages, &mut others);
         }
@@ -107,7 +112,9 @@ impl Keeper {
         let answers = if requests.is_empty() {
             Vec::new()
         } else {
-            self.engine.answer(&requests, self.clock.now(), unix_seconds())?
+            let answers = self.engine.answer(&requests, now, unix_seconds())?;
+            self.packing = self.engine.is_behind().then(|| self.clock.now() + PACKING_PAUSE);
+            answers
         };
         // Change-sets come first of all that a publisher has: they are with the broker when the response is read.
         self.send_first();
@@ -184,7 +191,7 @@ impl Keeper {
     }
 
     fn until_wake(&self) -> Duration {
-        let next = self.wake.iter().flatten().min().copied();
+        let next = self.wake.iter().flatten().chain(&self.packing).min().copied();
         let wait = next.map_or(LONGEST_SLEEP, |at| at.saturating_since(self.clock.now()));
         // While the connection has no room, what is due waits for that.
         if self.held.is_some() { wait.max(BUSY_SLEEP) } else { wait.min(LONGEST_SLEEP) }
@@ -308,6 +315,9 @@ pub(super) fn unix_seconds() -> u64 {
 /// A token of the connection: the zone's index above the publisher's own token, which never comes near 2^40.
 const TOKEN_BITS: u32 = 40;
 const TOKEN_MASK: u64 = (1 << TOKEN_BITS) - 1;
+/// Between two rounds with changes while a publisher is behind: at most 20 a second, and nobody waits longer than for a
+/// slow disk.
+const PACKING_PAUSE: Duration = Duration::from_millis(50);
 /// Requests taken together: their changes take one fsync, and their memory is bounded.
 const MAX_ROUND: usize = 1_024;
 /// Messages that one zone sends before the next has its turn.

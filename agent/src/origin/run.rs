@@ -111,6 +111,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         stop: context.stop.clone(),
         held: None,
         is_online: false,
+        packing: None,
     };
     let kept = keep(keeper)?;
     context.ready();

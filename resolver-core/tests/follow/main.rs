@@ -351,6 +351,25 @@ fn a_full_store_keeps_what_it_served() {
 }
 
 #[test]
+fn a_full_store_goes_on_at_once_when_the_zone_shrinks() {
+    let mut origin = Origin::new("example.org", 64, 2, 40);
+    let (mut world, zone) = World::synced(&mut origin, Room { cells: 260, ..Room::default() });
+    let labels: Vec<_> = (0..150).map(|number| format!("new{number}")).collect();
+    let added: Vec<Edit<'_>> = labels.iter().map(|label| (label.as_str(), Some(1))).collect();
+    world.publish(origin.change(&added));
+    world.publish_all(origin.snapshot());
+    world.push(origin.head());
+    world.wait(600 * SECOND);
+    assert_eq!(world.phase(zone), Phase::Full);
+    let removed: Vec<Edit<'_>> = labels.iter().map(|label| (label.as_str(), None)).collect();
+    world.publish(origin.change(&removed));
+    world.publish_all(origin.snapshot());
+    world.push(origin.head());
+    world.wait(SECOND);
+    world.assert_equal(zone, &origin);
+}
+
+#[test]
 fn a_zone_too_large_is_given_up_whole_and_tried_again() {
     let mut origin = Origin::new("example.org", 16, 2, 100);
     let mut world = World::new(Room { cells: 100, ..Room::default() });

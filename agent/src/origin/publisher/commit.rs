@@ -174,6 +174,7 @@ impl Publisher<'_> {
             self.log.push(set);
             self.changed_at = now;
         }
+        self.bound_backlog();
     }
 
     /// What was applied since the last [`Self::confirm`] could not be made durable: it is undone.

@@ -29,10 +29,11 @@ impl ChangeSet {
 }
 
 /// Durable change-sets, in order and without gaps. Holds at least the newest `ring` of them and all that the broker
-/// has not acknowledged.
+/// has not acknowledged, but for those that were skipped.
 pub(super) struct Log {
     ring: u32,
-    /// Serial, digest and number of RRsets before the first change-set of the epoch, if it is known.
+    /// Serial, digest and number of RRsets before the first change-set of the epoch, or after the last one skipped, if
+    /// they are known.
     base: Option<(u64, Digest, u64)>,
     sets: VecDeque<ChangeSet>,
     /// To be sent for the first time on this connection.
@@ -43,6 +44,8 @@ pub(super) struct Log {
     damaged: BTreeSet<u64>,
     /// Highest serial handed over so far: what stands before it in its slot must not be sent again.
     highest_sent: u64,
+    /// Up to here nothing is sent any more: only buckets will tell it. 0: nothing was skipped.
+    skipped_through: u64,
 }
 
 impl Log {
@@ -55,6 +58,7 @@ impl Log {
             unacked: BTreeSet::new(),
             damaged: BTreeSet::new(),
             highest_sent: 0,
+            skipped_through: 0,
         }
     }
 
@@ -104,6 +108,11 @@ impl Log {
         self.unacked.len()
     }
 
+    /// Change-sets that wait to be sent.
+    pub(super) fn queued_count(&self) -> usize {
+        self.queued.len()
+    }
+
     /// The serial up to which all is acknowledged, `newest` being the last of all.
     pub(super) fn acked_through(&self, newest: u64) -> u64 {
         self.unacked.first().map_or(newest, |&serial| serial - 1)
@@ -138,6 +147,23 @@ impl Log {
         self.queued = self.queued.split_off(&(serial + 1));
         self.highest_sent = self.highest_sent.max(serial);
         self.trim();
+    }
+
+    /// Gives up what is not acknowledged up to `serial`, and drops it.
+    pub(super) fn skip_through(&mut self, serial: u64) {
+        self.base = self.state_at(serial).map(|(digest, rrsets)| (serial, digest, rrsets));
+        for list in [&mut self.queued, &mut self.unacked, &mut self.damaged] {
+            *list = list.split_off(&(serial + 1));
+        }
+        while self.sets.front().is_some_and(|set| set.serial() <= serial) {
+            self.sets.pop_front();
+        }
+        self.skipped_through = serial;
+    }
+
+    /// See [`Self::skip_through`]; 0 if that never happened.
+    pub(super) fn skipped_through(&self) -> u64 {
+        self.skipped_through
     }
 
     /// The connection is gone: what was not acknowledged is sent again.

@@ -232,11 +232,14 @@ impl<'m> Publisher<'m> {
         }
         self.begin_epoch(position.epoch, now);
         self.position = position;
-        if position.serial > 1 {
-            // What serial 1 was is not known any more.
+        let mut change_sets = change_sets.filter(|set| set.position.epoch == position.epoch).peekable();
+        if change_sets.peek().is_none() {
+            self.log.clear((position.serial, self.digest, self.rrsets));
+        } else {
+            // What was before the first of them is not known any more.
             self.log = Log::new(self.settings.ring);
         }
-        for set in change_sets.filter(|set| set.position.epoch == position.epoch) {
+        for set in change_sets {
             self.log.push(set);
         }
         self.outbox.start_over(position.serial);

@@ -146,7 +146,7 @@ impl Publisher<'_> {
             Some(Sent::Head(head)) => {
                 self.outbox.head_in_flight = false;
                 let first_of_epoch = !self.outbox.was_whole;
-                self.outbox.trust_broker(head);
+                self.trust_head(head);
                 if first_of_epoch {
                     // What an earlier epoch left in other slots and buckets can go now.
                     self.readback.request(now);
@@ -154,6 +154,29 @@ impl Publisher<'_> {
             }
             Some(Sent::Clear) | None => {}
         }
+    }
+
+    /// The broker has this head of ours.
+    pub(super) fn trust_head(&mut self, head: Head) {
+        if head.position.serial > self.log.acked_through(self.position.serial) {
+            // It is ahead of the ring because all buckets were.
+            self.log.skip_through(head.position.serial);
+        }
+        self.outbox.trust_broker(head);
+    }
+
+    /// Bounds what waits to be published. A backlog of more messages than the whole zone takes, and of so many that no
+    /// node gets from one end of it to the other by the ring, goes out as buckets.
+    pub(super) fn bound_backlog(&mut self) {
+        let ring = self.log.ring();
+        if self.log.unacked_count() > self.buckets.leaf_count().max(ring.saturating_mul(2)) as usize {
+            self.log.skip_through(self.position.serial - u64::from(ring / 2));
+        }
+    }
+
+    /// Whether so much waits to be published that changes should be packed into fewer change-sets.
+    pub fn is_behind(&self) -> bool {
+        self.log.queued_count() > self.log.ring() as usize / 4
     }
 
     fn next_change_set(&mut self) -> Option<Publication> {
@@ -195,7 +218,12 @@ impl Publisher<'_> {
     /// What may be said of the zone now; `None` while the broker lacks a part of it.
     fn head(&self) -> Option<Head> {
         let newest = self.position.serial;
-        let serial = self.log.acked_through(newest);
+        let (acked, skipped) = (self.log.acked_through(newest), self.log.skipped_through());
+        // What was skipped, no change-set tells: the head is what all buckets hold.
+        let serial = if acked > skipped { acked } else { self.buckets.floor(newest) };
+        if serial < skipped {
+            return None;
+        }
         let (digest, rrsets) =
             if serial == newest { (self.digest, self.rrsets) } else { self.log.state_at(serial)? };
         let floor = self.buckets.floor(serial);
@@ -255,8 +283,10 @@ impl Publisher<'_> {
     }
 
     fn next_clearing(&mut self) -> Option<Publication> {
-        // A node that still serves an earlier epoch may need what is left of it until a head names this one.
-        if !self.outbox.was_whole || self.outbox.head_damaged {
+        // A node that still serves an earlier epoch, or what was before a skip, may need what is left of it until there is
+        // a head.
+        let told = self.outbox.published.map_or(0, |head| head.position.serial);
+        if !self.outbox.was_whole || self.outbox.head_damaged || told < self.log.skipped_through() {
             return None;
         }
         let topic = if let Some(bucket) = self.buckets.next_obsolete() {

@@ -252,7 +252,7 @@ impl Publisher<'_> {
             // An acknowledgement may have been lost, so it may be newer than we know.
             Some(head) if known.is_none_or(|known| known <= head.position) => {
                 if self.buckets.floor(self.position.serial) >= 1 {
-                    self.outbox.trust_broker(head);
+                    self.trust_head(head);
                 }
             }
             other => self.outbox.replace_head(other),
@@ -264,6 +264,9 @@ impl Publisher<'_> {
     fn take_up(&mut self, head: Head) {
         let covered = self.log.first().is_none_or(|first| first <= head.floor + 1);
         if !covered {
+            // What came between was skipped: nothing of what the head needs is touched until all buckets are new.
+            self.log.skip_through(self.oldest_needed() - 1);
+            self.outbox.trust_broker(head);
             return;
         }
         self.log.trust_broker(head.position.serial);

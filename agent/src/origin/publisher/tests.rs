@@ -87,6 +87,11 @@ impl Broker {
     fn publish(&mut self, publication: &Publication) {
         assert!(publication.payload.len() <= 512, "over the payload limit");
         self.taken.push((publication.topic.clone(), publication.payload.len()));
+        if publication.topic.ends_with("/head") {
+            let told = head_position(&publication.payload).unwrap();
+            let before = self.retained.get(&publication.topic).and_then(|payload| head_position(payload));
+            assert!(Some(told) >= before, "the head goes back from {before:?} to {told}");
+        }
         if publication.payload.is_empty() {
             self.retained.remove(&publication.topic);
         } else {
@@ -189,6 +194,13 @@ impl World {
         assert_eq!(self.publisher.status().unpublished, 0);
         let buckets = self.publisher.status().buckets as usize;
         assert_eq!(self.broker.topics("/s/"), buckets, "obsolete buckets are cleared");
+    }
+}
+
+fn head_position(payload: &[u8]) -> Option<Position> {
+    match open(Kind::Head, &apex(), &[key().verifying_key()], payload) {
+        Ok(Message::Head(head)) => Some(head.position),
+        _ => None,
     }
 }
 
@@ -403,6 +415,26 @@ fn a_diff_larger_than_the_ring_never_strands_a_node() {
     world.settle();
     world.commit((0..400).map(|number| a(&format!("n{number}"), number)).collect());
     assert!(world.publisher.position().serial > 12);
+    world.settle();
+    world.assert_published();
+}
+
+#[test]
+fn a_backlog_is_bounded_and_goes_out_as_buckets() {
+    let mut world = World::new(4, hosts(20));
+    world.connect();
+    world.settle();
+    world.publisher.handle_link(Link::Down, world.now);
+    for number in 0..1_000 {
+        world.commit(vec![a("h1", number)]);
+    }
+    assert!(world.publisher.oldest_needed() > world.publisher.position().serial - 20);
+    let taken = world.broker.taken.len();
+    world.connect();
+    world.settle();
+    world.assert_published();
+    assert!(world.broker.taken.len() - taken < 40, "{:?}", &world.broker.taken[taken..]);
+    world.commit(vec![a("h2", 1)]);
     world.settle();
     world.assert_published();
 }

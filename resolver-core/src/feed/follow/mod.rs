@@ -48,7 +48,7 @@ use crate::wire::Name;
 use resync::Coverage;
 use timing::Jitter;
 use window::{Held, Window};
-use zone::{Mode, Queue};
+use zone::{Mode, Queue, Trouble};
 
 /// Memory lent to a [`Feed`].
 pub struct FeedMemory<'m> {
@@ -264,6 +264,10 @@ impl<'m> Feed<'m> {
         let zone = &mut self.zones[index];
         zone.head = Some(head);
         zone.latest = zone.latest.max(head.position.serial);
+        if zone.trouble == Some(Trouble::Full) && zone.full_at.is_some_and(|full_at| head.rrsets < full_at) {
+            // It shrank, so it is worth a try at once.
+            zone.paused = false;
+        }
         self.set_head_timer(index, now);
         self.check_served(index, &head, now);
         self.evaluate(index, now);

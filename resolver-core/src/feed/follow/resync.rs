@@ -8,7 +8,7 @@
 //!
 //! If the ring overwrites the first change-set still needed, the attempt starts again from a newer head, after a pause.
 
-use super::timing::{LONGEST_PAUSE, LONGEST_PAUSE_IN_TROUBLE, MAX_TRIES, RETRY};
+use super::timing::{LONGEST_PAUSE, LONGEST_PAUSE_IN_TROUBLE, MAX_TRIES, RETRY, quiet};
 use super::zone::{Mode, Trouble, ZoneFeed};
 use super::{Feed, Link};
 use crate::feed::{BucketId, Digest, Head};
@@ -25,6 +25,8 @@ pub(super) struct Resync {
     pub(super) needed: u64,
     /// Digest after the last change-set staged.
     pub(super) digest: Option<Digest>,
+    /// How often buckets were asked for again.
+    asked: u8,
     /// Level of the trie at which coverage is tracked.
     depth: u8,
     /// Nodes of that level which no bucket has covered yet.
@@ -70,6 +72,11 @@ impl Resync {
             }
         }
         self.missing == 0
+    }
+
+    /// Whether no bucket came yet.
+    fn is_untouched(&self) -> bool {
+        self.missing == 1 << self.depth
     }
 
     /// The digest to commit with, once the serial reached suffices.
@@ -167,6 +174,7 @@ impl Feed<'_> {
             next: base.floor + 1,
             needed: base.position.serial.max(served.map_or(0, |served| served.serial)),
             digest: None,
+            asked: 0,
             depth,
             missing: 1 << depth,
             own_bits: is_small.then_some([0; OWN_OCTETS]),
@@ -232,6 +240,9 @@ impl Feed<'_> {
             return;
         }
         zone.subscribed.buckets = false;
+        if let Mode::Resyncing(resync) = &mut zone.mode {
+            resync.asked = resync.asked.saturating_add(1);
+        }
         self.unsubscribed.push(self.zones, index);
         self.set_retry(index, now);
     }
@@ -268,7 +279,14 @@ impl Feed<'_> {
 
     /// Time-out for what was asked for.
     pub(super) fn set_retry(&mut self, index: usize, now: Instant) {
-        let at = now + self.jitter.spread(RETRY.saturating_mul(2));
+        let zone = &self.zones[index];
+        let span = match &zone.mode {
+            // A whole zone is asked for, maybe by a whole fleet.
+            Mode::Resyncing(resync) if resync.is_untouched() => RETRY.saturating_mul(2),
+            Mode::Resyncing(resync) if resync.stage == Stage::Buckets => quiet(resync.asked),
+            _ => quiet(zone.tries),
+        };
+        let at = now + self.jitter.spread(span);
         self.set_due(index, at);
     }
 }

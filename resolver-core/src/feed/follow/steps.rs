@@ -5,7 +5,7 @@ use super::timing::{HEAD_CHECK, MAX_HEAD_DOUBLINGS, MAX_TRIES, REORDER, RETRY};
 use super::zone::{Mode, Trouble};
 use super::{Feed, Link};
 use crate::feed::message::{self, Changes, Kind, Message};
-use crate::feed::{BucketId, Digest, Position};
+use crate::feed::{BucketId, Digest, Head, Position};
 use crate::records::ZoneId;
 use crate::time::Instant;
 use crate::view::{Applied, ApplyError};
@@ -282,6 +282,7 @@ impl Feed<'_> {
             (StepKind::Abort, _) => zone.aborting = false,
             (_, ApplyError::Full { .. }) => {
                 zone.counters.full += 1;
+                zone.full_at = zone.head.map(|head| head.rrsets);
                 self.pause(index, Some(Trouble::Full), now);
             }
             (_, ApplyError::Busy) => self.wait_for_slot(index, now),
@@ -300,6 +301,11 @@ impl Feed<'_> {
         self.check_resync(index, now);
         let zone = &mut self.zones[index];
         if zone.served.map(|served| served.epoch) < zone.epoch() && matches!(zone.mode, Mode::Following) {
+            zone.wants_resync = true;
+        }
+        // The next change-set has no room, but a state after it may have.
+        let is_beyond = |head: Head| zone.next_serial().is_some_and(|next| head.position.serial > next);
+        if zone.trouble == Some(Trouble::Full) && zone.head.is_some_and(is_beyond) {
             zone.wants_resync = true;
         }
         if zone.wants_resync && matches!(zone.mode, Mode::Following) {

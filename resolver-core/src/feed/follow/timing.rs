@@ -10,6 +10,11 @@ pub(super) const REORDER: Duration = Duration::from_millis(50);
 /// What was asked of the broker should be there after this; brokers deliver retained messages within milliseconds, but a
 /// restart storm of a large fleet may take seconds.
 pub(super) const RETRY: Duration = Duration::from_secs(2);
+/// A broker that delivers, or is asked for single messages only, is asked again after this at first: under constant
+/// changes the ring leaves a resynchronisation no more than about a second. Doubled with each time.
+const QUIET: Duration = Duration::from_millis(500);
+/// The longest wait for what was asked for; each try before waits half as long.
+const MAX_QUIET_DOUBLINGS: u8 = 3;
 /// So often something is asked for in vain before it is given up for lost.
 pub(super) const MAX_TRIES: u8 = 3;
 /// The head is all that a waiting node can ask for: it never gives up, but asks at most every 2^5 × [`RETRY`] = 64 s.
@@ -27,6 +32,11 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) const LONGEST_PAUSE_IN_TROUBLE: Duration = Duration::from_secs(300);
 /// A failure this long after the end of the pause for the one before is a first one again.
 const FORGIVEN: Duration = Duration::from_secs(30);
+
+/// How long to wait for a broker that delivers, having asked so often before.
+pub(super) fn quiet(asked: u8) -> Duration {
+    QUIET.saturating_mul(1 << asked.min(MAX_QUIET_DOUBLINGS))
+}
 
 /// Failures in a row, and the pause after each.
 #[derive(Clone, Copy, Debug)]

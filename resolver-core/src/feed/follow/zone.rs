@@ -37,6 +37,8 @@ pub struct ZoneFeed {
     /// Nothing is tried until `due`.
     pub(super) paused: bool,
     pub(super) trouble: Option<Trouble>,
+    /// RRsets that the head promised when the store was found full.
+    pub(super) full_at: Option<u64>,
     pub(super) backoff: Backoff,
 
     /// Change-sets are being fetched from the ring.
@@ -90,6 +92,7 @@ impl ZoneFeed {
         aborting: false,
         paused: false,
         trouble: None,
+        full_at: None,
         backoff: Backoff::NEW,
         fetching: false,
         missed: false,
