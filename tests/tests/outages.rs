@@ -105,6 +105,26 @@ fn a_long_absence_takes_buckets(kind: BrokerKind) {
     assert!(site.resyncs() > resyncs);
 }
 
+fn a_long_backlog_goes_out_as_buckets(kind: BrokerKind) {
+    let mut site = site("backlog", kind);
+    site.broker.kill();
+    site.change(0..3 * RING);
+    // What it skipped, it does not find in its journal either.
+    site.origin.kill();
+    site.origin.restart();
+    site.change(3 * RING..4 * RING);
+    let resyncs = site.resyncs();
+    site.broker.restart();
+    converge(&site.origin, &site.node, &site.zone);
+    site.assert_served(0..4 * RING);
+    assert!(site.resyncs() > resyncs);
+    site.origin.await_published(&site.zone);
+    let slots = Probe::retained(site.broker.address(), "fingerpost/z/example,com/c/+").len();
+    assert!(slots <= RING as usize, "{slots} change-sets");
+    site.change(4 * RING..4 * RING + 3);
+    converge(&site.origin, &site.node, &site.zone);
+}
+
 fn a_new_node_needs_no_origin(kind: BrokerKind) {
     let mut site = site("cold", kind);
     site.change(0..2 * RING + 3);
@@ -171,12 +191,18 @@ tests::on_each_broker!(
     answers_go_on_without_a_broker,
     a_short_absence_takes_only_change_sets,
     a_long_absence_takes_buckets,
+    a_long_backlog_goes_out_as_buckets,
     a_new_node_needs_no_origin,
     a_stalled_connection_is_given_up,
     a_slow_link_only_delays,
     lost_messages_are_seen_and_fetched,
     a_broker_without_mqtt_5_serves,
 );
+
+#[test]
+fn a_long_backlog_goes_to_a_broker_that_kept_the_old_head() {
+    a_long_backlog_goes_out_as_buckets(BrokerKind::MosquittoPersistent);
+}
 
 #[test]
 fn the_origin_mends_what_the_broker_forgot() {

@@ -1,7 +1,7 @@
 //! The steps that the view is given, one at a time, and what follows from their results; time-outs.
 
 use super::resync::Stage;
-use super::timing::{HEAD_CHECK, MAX_HEAD_DOUBLINGS, MAX_TRIES, REORDER, RETRY};
+use super::timing::{HEAD_CHECK, MAX_HEAD_DOUBLINGS, MAX_TRIES, OVERTAKEN, REORDER, RETRY};
 use super::zone::{Mode, Trouble};
 use super::{Feed, Link};
 use crate::feed::message::{self, Changes, Kind, Message};
@@ -334,11 +334,19 @@ impl Feed<'_> {
         if !zone.fetching && zone.due.is_none() {
             zone.counters.gaps += 1;
         }
-        if missing > head.ring.into() && !is_replay {
+        // A whole zone may be less than what happened to it.
+        let is_cheaper_by_buckets = missing > self.window.reach() && missing > head.messages_to(zone.latest);
+        if !is_replay && (missing > head.ring.into() || is_cheaper_by_buckets) {
             zone.wants_resync = true;
             zone.fetching = false;
             self.try_resync(index, now);
         } else if zone.fetching {
+            // Slots are answered in the order in which they were asked for: what a later one overtook was lost.
+            let is_lost = zone.tries == 0 && self.window.find_kind(index, Kind::ChangeSet).is_some();
+            let soon = now + OVERTAKEN;
+            if is_lost && zone.due.is_some_and(|due| due > soon) {
+                self.set_due(index, soon);
+            }
             self.unsubscribed.push(self.zones, index);
         } else if is_replay || missing > self.window.reach() {
             self.fetch(index, now);

@@ -7,6 +7,9 @@ use crate::time::Instant;
 /// A change-set that overtook another waits this long for it before the missing one is fetched: longer than the
 /// jitter of a broker that delivers live messages on several connections, shorter than anyone would notice.
 pub(super) const REORDER: Duration = Duration::from_millis(50);
+/// A slot that was asked for, and whose answer others overtook, is asked for again after this: longer than the way to most
+/// brokers and back.
+pub(super) const OVERTAKEN: Duration = Duration::from_millis(100);
 /// What was asked of the broker should be there after this; brokers deliver retained messages within milliseconds, but a
 /// restart storm of a large fleet may take seconds.
 pub(super) const RETRY: Duration = Duration::from_secs(2);

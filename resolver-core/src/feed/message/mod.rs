@@ -80,6 +80,11 @@ impl Head {
         serial.checked_rem(self.ring.into()).unwrap_or(0) as u32
     }
 
+    /// Messages that make the whole zone as of serial `latest`: all buckets, and the change-sets after the floor.
+    pub(crate) fn messages_to(&self, latest: u64) -> u64 {
+        u64::from(self.buckets) + latest.saturating_sub(self.floor)
+    }
+
     /// Floor and ring hold a whole zone between them, and the trie can have that many leaves.
     fn is_consistent(&self) -> bool {
         let behind = self.position.serial.checked_sub(self.floor);
