@@ -33,6 +33,9 @@ use crate::feed::Digest;
 use crate::wire::RelativeName;
 use crate::wire::name::MAX_NAME;
 
+/// A store is nearly full when less than this part of its cells is free.
+const NEARLY_FULL: u32 = 64;
+
 /// What a slot of overrides knows beyond other slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shadow {
@@ -119,7 +122,8 @@ impl Store<'_> {
     }
 
     /// After the last part: stages the removal of every served RRset that no part mentioned; at most `budget` index
-    /// slots or owners a call; true when done. If refused, what was done so far stays, and it can be called again.
+    /// slots or owners a call; true when done. In a store that is nearly full the rest is left to
+    /// [`Self::commit_staging`], which needs no room for it, and what room there is to the change-sets that follow.
     pub fn stage_removals(&mut self, zone: ZoneId, budget: usize) -> Result<bool, ChangeError> {
         let (_, role) = self.staging_of(zone).ok_or(ChangeError::Invalid)?;
         if role == Role::Successor {
@@ -136,7 +140,13 @@ impl Store<'_> {
                 while let Some(rrset) = self.first_unmarked(index, owner) {
                     let rdatas = super::Rdatas::NONE;
                     let removal = Change { owner: name, rtype: rrset.rtype, ttl: 0, rdatas };
-                    self.stage_changes(zone, core::iter::once(removal))?;
+                    if self.cells.available() < u64::from(self.cells.total() / NEARLY_FULL) {
+                        return Ok(true);
+                    }
+                    match self.stage_changes(zone, core::iter::once(removal)) {
+                        Err(ChangeError::Full { .. }) => return Ok(true),
+                        staged => staged?,
+                    }
                 }
             }
             self.zones[index].sweep = sweep;

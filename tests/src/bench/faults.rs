@@ -134,13 +134,14 @@ fn update(server: SocketAddr, zone: &Zone, client: u32, acknowledged: &AtomicU64
     let pause = Duration::from_secs(1) / (UPDATES_PER_SECOND / CLIENTS);
     for number in numbers(client) {
         let due = Instant::now() + pause;
-        let message = effects(client, number).into_iter().fold(Update::new(zone.apex()), |message, effect| {
-            let name = zone.name(&effect.label);
-            match effect.address {
-                Some(address) => message.replace_a(&name, address),
-                None => message.delete_name(&name),
-            }
-        });
+        let message =
+            effects(client, number).into_iter().fold(Update::new(zone.apex()), |message, effect| {
+                let name = zone.name(&effect.label);
+                match effect.address {
+                    Some(address) => message.replace_a(&name, address),
+                    None => message.delete_name(&name),
+                }
+            });
         loop {
             if connection.is_none() {
                 connection = dns.connect().ok();
@@ -194,7 +195,9 @@ fn count_lost(report: &Report, node: &Node, zone: &Zone) -> u32 {
         let name = zone.name(&effect.label);
         let is_right = match effect.address {
             Some(address) => dns.addresses(&name) == [address],
-            None => dns.udp(&Question::new(&name, rtype::A)).is_ok_and(|reply| reply.rcode() == rcode::NXDOMAIN),
+            None => {
+                dns.udp(&Question::new(&name, rtype::A)).is_ok_and(|reply| reply.rcode() == rcode::NXDOMAIN)
+            }
         };
         if !is_right {
             report.progress(format!("{name} is not {:?}", effect.address));
