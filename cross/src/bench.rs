@@ -14,24 +14,20 @@ Measures one figure of the project. It sets up its own peers, shows progress, pr
 as the last line one of JSON: {\"bench\": NAME, \"figures\": {…}, \"bars\": {…}, \"ok\": true|false}.
 It fails if a bar is missed.
 
-Usage: cargo x bench NAME… [-- ARGUMENTS]
+Usage: cargo x bench NAME…
        cargo x bench list
        cargo x bench all
-
-ARGUMENTS go to each bench; `cargo x bench NAME -- --help` shows what it takes.
 ";
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
-    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
-    let (names, rest) = (&arguments[..end], arguments.get(end + 1..).unwrap_or_default());
-    let Some(first) = names.first() else {
+    let Some(first) = arguments.first() else {
         return Err(Error::new(
             "which bench?",
             "`cargo x bench list` names them, `cargo x bench all` runs all",
         ));
     };
-    if let Some(option) = names.iter().find(|name| name.starts_with('-')) {
+    if let Some(option) = arguments.iter().find(|name| name.starts_with('-')) {
         return Err(Error::argument("bench", option));
     }
     let programs = build::fast()?;
@@ -44,13 +40,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         let listed = shell::run(bench().arg("list"))?;
         return Ok(if listed.success { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let names =
-        if first == "all" { listed_names(&shell::run(bench().arg("list"))?.output) } else { names.to_vec() };
+    let names = if first == "all" {
+        listed_names(&shell::run(bench().arg("list"))?.output)
+    } else {
+        arguments.to_vec()
+    };
 
     let mut results = Vec::new();
     for name in &names {
         let start = Instant::now();
-        let finished = shell::run(bench().arg(name).args(rest))?;
+        let finished = shell::run(bench().arg(name))?;
         results.push((name, finished.success, start.elapsed(), last_line(&finished.output)));
     }
     if results.len() > 1 {

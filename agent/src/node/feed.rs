@@ -111,7 +111,13 @@ pub(super) async fn follow(
                 break;
             }
         }
-        let wake = follower.feed.lock().poll_at().map(clock::to_std);
+        let due = follower.feed.lock().poll_at();
+        if due.is_some_and(|due| due <= clock::now()) {
+            // Here, so that no stream of messages keeps it from happening.
+            follower.feed.lock().handle_timeout(clock::now());
+            continue;
+        }
+        let wake = due.map(clock::to_std);
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -119,9 +125,7 @@ pub(super) async fn follow(
                 let Some(event) = event else { return };
                 follower.take(event, &mut complaints);
             }
-            () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {
-                follower.feed.lock().handle_timeout(clock::now());
-            }
+            () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {}
             () = sleep(RETRY), if waiting.is_some() => {}
             () = sleep(PHASE_PAUSE), if more_to_tell => {}
         }

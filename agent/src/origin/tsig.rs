@@ -108,7 +108,7 @@ pub enum TsigError {
     BadKey(Box<Refusal>),
     /// The MAC is wrong.
     BadSig(Box<Refusal>),
-    /// The MAC is truncated.
+    /// The MAC is right as far as it goes, but truncated.
     BadTrunc(Box<Refusal>),
     /// The MAC is right, but the times differ by more than is allowed.
     BadTime(Box<Refusal>),
@@ -121,7 +121,7 @@ pub struct Refusal {
     algorithm: Vec<u8>,
     time: u64,
     fudge: u16,
-    /// The key to sign with and the request's MAC: for BADTIME alone.
+    /// The key to sign with and the request's MAC: for BADTIME and BADTRUNC (section 5.3.2).
     sign_with: Option<(usize, Vec<u8>)>,
 }
 
@@ -223,13 +223,16 @@ pub fn verify(keys: &[Key], query: &Query, message: &[u8], now: u64) -> Result<S
     let additional = query.header.counts[3].saturating_sub(1);
     signed[10..12].copy_from_slice(&additional.to_be_bytes());
     let mac = key.algorithm.mac(&key.secret, &[&signed, &tsig.variables()]);
-    if tsig.mac.len() < mac.len() {
-        let shortest = (mac.len() / 2).max(10);
-        let is_policy = tsig.mac.len() >= shortest;
-        return Err(if is_policy { TsigError::BadTrunc(refusal(None)) } else { TsigError::Malformed });
+    // RFC 8945 section 5.2.2.1: no longer than the hash, and not so short that it could be guessed.
+    let shortest = (mac.len() / 2).max(10);
+    if !(shortest..=mac.len()).contains(&tsig.mac.len()) {
+        return Err(TsigError::Malformed);
     }
-    if !equal(&mac, &tsig.mac) {
+    if !equal(&mac[..tsig.mac.len()], &tsig.mac) {
         return Err(TsigError::BadSig(refusal(None)));
+    }
+    if tsig.mac.len() < mac.len() {
+        return Err(TsigError::BadTrunc(refusal(Some((index, tsig.mac.clone())))));
     }
     let fudge = u64::from(tsig.fudge.min(MAX_FUDGE));
     if now.abs_diff(tsig.time) > fudge {
@@ -243,8 +246,8 @@ pub fn sign(keys: &[Key], signed: &Signed, response: &mut Vec<u8>, now: u64) {
     append_signature(&keys[signed.key], &signed.mac, response, now, Rcode::NOERROR, Vec::new());
 }
 
-/// Puts the TSIG record with the error under `response` (section 5.2; unsigned but for BADTIME). The response
-/// code of the whole is [`TsigError::rcode`].
+/// Puts the TSIG record with the error under `response` (sections 5.2 and 5.3.2; unsigned if the key or the MAC is wrong).
+/// The response code of the whole is [`TsigError::rcode`].
 pub fn refuse(keys: &[Key], error: &TsigError, response: &mut Vec<u8>, now: u64) {
     let (refusal, code) = match error {
         TsigError::Missing | TsigError::Malformed => return,
@@ -255,10 +258,11 @@ pub fn refuse(keys: &[Key], error: &TsigError, response: &mut Vec<u8>, now: u64)
     };
     match &refusal.sign_with {
         // The response repeats the request's time; our own is the other data (section 5.2.3).
-        Some((key, mac)) => {
+        Some((key, mac)) if code == Rcode::BADTIME => {
             let other = now.to_be_bytes()[2..].to_vec();
             append_signature(&keys[*key], mac, response, refusal.time, code, other);
         }
+        Some((key, mac)) => append_signature(&keys[*key], mac, response, now, code, Vec::new()),
         None => Tsig {
             key_name: refusal.key_name.clone(),
             algorithm: refusal.algorithm.clone(),

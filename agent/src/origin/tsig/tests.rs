@@ -13,6 +13,11 @@ pub(crate) fn key(algorithm: Algorithm) -> Key {
 
 /// Signs a request as a client does.
 pub(crate) fn sign_request(key: &Key, message: &mut Vec<u8>, time: u64) {
+    sign_and_resize(key, message, time, key.algorithm.mac(&[], &[]).len());
+}
+
+/// Likewise, with a MAC of `octets`.
+fn sign_and_resize(key: &Key, message: &mut Vec<u8>, time: u64, octets: usize) {
     let mut tsig = Tsig {
         key_name: key.name.clone(),
         algorithm: key.algorithm.wire(),
@@ -24,14 +29,13 @@ pub(crate) fn sign_request(key: &Key, message: &mut Vec<u8>, time: u64) {
         other: Vec::new(),
     };
     tsig.mac = key.algorithm.mac(&key.secret, &[message, &tsig.variables()]);
+    tsig.mac.resize(octets, 0);
     tsig.append(message);
 }
 
 /// The error in the TSIG record of a response; checks its MAC, unless there is none.
 pub(crate) fn verify_response(key: &Key, request_mac: &[u8], response: &[u8]) -> u16 {
-    let mut frame = response.to_vec();
-    // Read as a request; a response is framed alike.
-    frame[2] &= 0x7F;
+    let frame = response_as_request(response);
     let query = Query::read_opcode(Opcode::UPDATE, &frame).or_else(|_| Query::read(&frame)).unwrap();
     let offset = query.tsig.unwrap();
     let tsig = Tsig::read(response, offset).unwrap();
@@ -148,6 +152,27 @@ fn each_fault_has_its_own_answer() {
     let (_, response) = answer(&late);
     assert_eq!(verify_response(&keys[0], &mac_of(&late), &response), 18);
     assert_eq!(check(&keys, &bare, 1_000_000).unwrap_err(), TsigError::Missing);
+    let resized = |key: &Key, octets| {
+        let mut message = bare.clone();
+        sign_and_resize(key, &mut message, 1_000_000, octets);
+        message
+    };
+    for octets in [0, 9, 15, 33, 64] {
+        assert_eq!(check(&keys, &resized(&keys[0], octets), 1_000_000).unwrap_err(), TsigError::Malformed);
+    }
+    let short = resized(&keys[0], 16);
+    let (error, response) = answer(&short);
+    assert!(matches!(error, TsigError::BadTrunc(_)));
+    assert_eq!(verify_response(&keys[0], &mac_of(&short), &response), 22);
+    assert_ne!(mac_of(&response_as_request(&response)), [0; 0], "it is signed");
+    assert!(matches!(answer(&resized(&other, 16)).0, TsigError::BadSig(_)));
+}
+
+/// A response is framed like a request.
+fn response_as_request(response: &[u8]) -> Vec<u8> {
+    let mut frame = response.to_vec();
+    frame[2] &= 0x7F;
+    frame
 }
 
 #[test]
