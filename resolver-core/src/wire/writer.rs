@@ -84,12 +84,18 @@ struct Known {
     offset: u16,
     /// Octets of the whole name, uncompressed: most candidates differ in it already.
     len: u8,
+    /// Pointers that its reader has to follow.
+    pointers: u8,
 }
 
 /// Names to point to, besides the question's. A referral with thirteen name servers needs about fifteen;
 /// beyond the bound replies only get longer. Each costs 4 octets of stack, and a comparison of one octet
 /// for every label that is written.
 const KNOWN_NAMES: usize = 32;
+
+/// Pointers in a row that a name may take to be read: some readers give up after ten. A chain gets longer where each name
+/// of a reply is a child of the one before, as DNAME makes them.
+const MAX_POINTERS: u8 = 8;
 
 /// Largest offset that a pointer can hold (14 bits).
 const MAX_TARGET: usize = 0x3FFF;
@@ -265,11 +271,11 @@ impl<'b> Writer<'b> {
         match target {
             Some(target) => {
                 self.put(&wire[..kept])?;
-                self.put(&pointer(target))?;
+                self.put(&pointer(target.offset.into()))?;
             }
             None => self.put(wire)?,
         }
-        self.remember(start, kept, wire.len());
+        self.remember(start, kept, wire.len(), target);
         Ok(())
     }
 
@@ -290,12 +296,12 @@ impl<'b> Writer<'b> {
                 let start = self.len;
                 self.out.copy_within(read..read + kept, start);
                 self.len += kept;
-                let tail = target.map_or([0, 0], pointer);
+                let tail = target.map_or([0, 0], |target| pointer(target.offset.into()));
                 // Without a target what is left is the root label.
                 let tail = if target.is_some() { &tail[..] } else { &tail[..1] };
                 self.out[self.len..self.len + tail.len()].copy_from_slice(tail);
                 self.len += tail.len();
-                self.remember(start, kept, size);
+                self.remember(start, kept, size, target);
             }
             read += size;
         }
@@ -305,7 +311,7 @@ impl<'b> Writer<'b> {
 
     /// How many octets of the plain name `wire` have to be written, and where to point then; without a
     /// target all but the root label.
-    fn find(&self, wire: &[u8]) -> (usize, Option<usize>) {
+    fn find(&self, wire: &[u8]) -> (usize, Option<Known>) {
         let mut question = Header::LEN;
         let mut at = 0;
         while wire[at] != 0 {
@@ -314,11 +320,13 @@ impl<'b> Writer<'b> {
                 question += 1 + usize::from(self.out[question]);
             }
             if self.out[question..self.question_end].eq_ignore_ascii_case(rest) {
-                return (at, Some(question));
+                let known = Known { offset: question as u16, len: rest.len() as u8, pointers: 0 };
+                return (at, Some(known));
             }
             for known in &self.names {
-                if usize::from(known.len) == rest.len() && self.stands_at(known.offset.into(), rest) {
-                    return (at, Some(known.offset.into()));
+                let is_candidate = usize::from(known.len) == rest.len() && known.pointers < MAX_POINTERS;
+                if is_candidate && self.stands_at(known.offset.into(), rest) {
+                    return (at, Some(*known));
                 }
             }
             at += 1 + usize::from(wire[at]);
@@ -349,11 +357,12 @@ impl<'b> Writer<'b> {
         false
     }
 
-    /// Notes the labels in the `kept` octets at `start`, which begin a name of `len` octets.
-    fn remember(&mut self, start: usize, kept: usize, len: usize) {
+    /// Notes the labels in the `kept` octets at `start`, which begin a name of `len` octets and end in a pointer to `target`.
+    fn remember(&mut self, start: usize, kept: usize, len: usize, target: Option<Known>) {
+        let pointers = target.map_or(0, |target| target.pointers + 1);
         let mut at = 0;
         while at < kept && start + at <= MAX_TARGET {
-            let known = Known { offset: (start + at) as u16, len: (len - at) as u8 };
+            let known = Known { offset: (start + at) as u16, len: (len - at) as u8, pointers };
             if self.names.push(known).is_err() {
                 return;
             }

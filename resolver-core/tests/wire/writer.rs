@@ -256,6 +256,35 @@ fn more_names_than_are_remembered() {
 }
 
 #[test]
+fn no_name_takes_many_pointers() {
+    // Each a child of the one before, as a DNAME that leads to its own descendant makes them.
+    let names: Vec<Name> =
+        (0..30).map(|depth| named(&format!("{}example.org", "a.".repeat(depth)))).collect();
+    let mut room = [0; 4096];
+    let mut writer = Writer::reply(&mut room, &query(&names[0], Rtype::A), 4096, 0).unwrap();
+    let mut starts = Vec::new();
+    for name in &names {
+        starts.push(writer.written());
+        writer.record(Section::Answer, name, Rtype::A, Class::IN, 1, octets(&[192, 0, 2, 1])).unwrap();
+    }
+    let len = writer.finish();
+    let reply = &room[..len];
+    for (start, name) in starts.into_iter().zip(&names) {
+        assert_eq!(Name::read(reply, start).unwrap().0, *name);
+        let (mut at, mut pointers) = (start, 0);
+        while reply[at] != 0 {
+            if reply[at] >= 0xC0 {
+                at = usize::from(reply[at] & 0x3F) << 8 | usize::from(reply[at + 1]);
+                pointers += 1;
+            } else {
+                at += 1 + usize::from(reply[at]);
+            }
+        }
+        assert!(pointers <= 9, "{name} takes {pointers} pointers");
+    }
+}
+
+#[test]
 fn names_beyond_the_reach_of_pointers() {
     let query = query(&named("example."), Rtype::NS);
     let ns = |ttl| Asked {
