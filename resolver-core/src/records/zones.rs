@@ -137,10 +137,11 @@ impl Store<'_> {
             if self.apex_levels >> level & 1 != 0 {
                 closest = self.find_apex(hash, name.ancestor_wire(level)).or(closest);
             }
-            hash = self.index.key.hash(hash, path.label(level));
             if self.apex_levels >> level <= 1 {
+                // No apex is deeper.
                 break;
             }
+            hash = self.index.key.hash(hash, path.label(level));
         }
         closest
     }
