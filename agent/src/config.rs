@@ -17,6 +17,10 @@ pub trait Document: DeserializeOwned {
     /// Checks what TOML cannot, and makes relative paths relative to `base`, the file's own directory. Reads key and
     /// password files; starts nothing, writes nothing.
     fn complete(&mut self, base: &Path) -> Result<(), Problem>;
+    /// Tries what only a start would tell: for `--check-config`. The error names key and remedy.
+    fn try_out(&self) -> Result<(), String> {
+        Ok(())
+    }
     /// `[log]`.
     fn log(&self) -> &Log;
     /// `[metrics]`.

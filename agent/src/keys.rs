@@ -57,6 +57,10 @@ pub fn generate(path: &Path) -> Result<(PathBuf, VerifyingKey), KeyError> {
     getrandom::fill(&mut seed).map_err(KeyError::Random)?;
     let key = SigningKey::from_bytes(&seed);
     let public = public_path(path);
+    // Before anything is written: half a pair is of no use.
+    if public.exists() {
+        return Err(KeyError::Exists(public));
+    }
     write_new(path, &seed, 0o600)?;
     write_new(&public, key.verifying_key().as_bytes(), 0o644)?;
     Ok((public, key.verifying_key()))

@@ -51,6 +51,10 @@ where
         }
     };
     if purpose == Purpose::Check {
+        if let Err(error) = document.try_out() {
+            eprintln!("fingerpost: {}, {error}", path.display());
+            return ExitCode::from(EXIT_CONFIG);
+        }
         println!("{}: good", path.display());
         return ExitCode::SUCCESS;
     }

@@ -78,8 +78,17 @@ fn an_origins_configuration_is_checked() {
         let said = refused("origin", &file);
         assert!(said.contains(names), "{to}: does not name {names}: {said}");
     }
-    // A key that others may read is no secret.
+    // What would keep it from starting is told too.
     let file = scratch.file("origin.toml", &good);
+    for text in ["", "@ A 192.0.2.1\n", "@ SOA a b 1 2 3 4 5\n@ NS ns\nx A 1.2.3\n"] {
+        scratch.file("example.com.zone", text);
+        let said = refused("origin", &file);
+        assert!(said.contains("example.com.zone"), "{text:?}: does not name the zone file: {said}");
+    }
+    std::fs::remove_file(scratch.path().join("example.com.zone")).unwrap();
+    assert!(refused("origin", &file).contains("example.com.zone"));
+    scratch.file("example.com.zone", zone.text());
+    // A key that others may read is no secret.
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     assert!(refused("origin", &file).contains("chmod 600"));
 }

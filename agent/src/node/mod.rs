@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Problem;
@@ -83,6 +84,13 @@ impl std::error::Error for Error {}
 
 /// Runs a node until `context.stop`. Queries are answered (last known good, or SERVFAIL) before the broker is reached.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    // It has no file to read again, but ends the process if nobody takes it.
+    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Thread)?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP changes nothing at a node: restart it for a new configuration");
+        }
+    });
     let settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;
     let zones = config.zones().map_err(Error::Config)?;
     let view = Arc::new(SharedView::new(&config, &zones)?);

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -179,6 +180,11 @@ enum Attempt {
     Changed,
 }
 
+/// A new file that only its owner can read: a zone may hold names that are nobody else's business.
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Writes `file`'s zone to `path`, `budget` owners under each read lock, so that neither queries nor the feed wait for
 /// the disk.
 fn write_zone(path: &Path, file: &ZoneFile, view: &SharedView, budget: usize) -> io::Result<Attempt> {
@@ -188,7 +194,7 @@ fn write_zone(path: &Path, file: &ZoneFile, view: &SharedView, budget: usize) ->
         (position, view.store().digest(file.zone), view.store().rrset_count(file.zone))
     };
     let mut out =
-        Checksummed { inner: BufWriter::with_capacity(WRITE_ROOM, File::create(path)?), hash: Sha256::new() };
+        Checksummed { inner: BufWriter::with_capacity(WRITE_ROOM, create(path)?), hash: Sha256::new() };
     out.write_all(MAGIC)?;
     out.write_all(&position.epoch.to_be_bytes())?;
     out.write_all(&position.serial.to_be_bytes())?;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::publisher::{self, DEFAULT_RING, MIN_PAYLOAD_LIMIT};
 use super::tsig::{Algorithm, Key};
 use super::update::Permit;
+use super::zonefile;
 use crate::config::{Broker, Document, Log, Metrics, Problem};
 use crate::keys;
 
@@ -302,6 +303,18 @@ impl Grant {
 }
 
 impl Document for Config {
+    /// A zone that the journal has would start with a bad file too, but nobody who asks wants that.
+    fn try_out(&self) -> Result<(), String> {
+        let told =
+            |problem: Problem| format!("key {}: {}\n  remedy: {}", problem.key, problem.what, problem.remedy);
+        let keys = self.tsig_keys().map_err(told)?;
+        for ZoneSetup { apex, file, .. } in self.zones(&keys).map_err(told)? {
+            let zone = zonefile::load(&apex, &file).and_then(|zone| zone.incomplete.map_or(Ok(()), Err));
+            zone.map_err(|error| format!("key zone.file (of \"{apex}\"): {error}"))?;
+        }
+        Ok(())
+    }
+
     fn complete(&mut self, base: &Path) -> Result<(), Problem> {
         self.base = base.to_owned();
         if !(MIN_PAYLOAD_LIMIT..=MAX_PAYLOAD_LIMIT).contains(&self.payload_limit) {
@@ -417,7 +430,7 @@ mod tests {
         assert_eq!(config.zone_list.len(), 1);
         let zone = include_bytes!("../../../config/zones/example.org.zone");
         let apex = "example.org".parse().unwrap();
-        let zone = crate::origin::zonefile::parse(&apex, zone, Path::new("sample")).unwrap();
+        let zone = zonefile::parse(&apex, zone, Path::new("sample")).unwrap();
         assert!(zone.incomplete.is_none() && zone.warnings.is_empty());
     }
 

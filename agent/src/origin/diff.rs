@@ -10,7 +10,7 @@ use resolver_core::wire::{RelativeName, Rtype};
 use sha2::{Digest as _, Sha256};
 
 use super::publisher::{ChangeBuf, lower};
-use super::soa;
+use super::{soa, zonefile};
 
 /// Tells two versions of one RRset apart: the front of SHA-256 over TTL and RDATAs.
 pub type Fingerprint = [u8; 16];
@@ -51,6 +51,28 @@ pub fn to_file<'a>(
     let mut changes: Vec<ChangeBuf> = gone.filter_map(|key| removal(&key)).collect();
     changes.extend(after);
     changes
+}
+
+/// An RRset that would stand beside a CNAME record of its owner (RFC 2181 section 10.1) once `changes` are made to what is
+/// `present`: a file is checked by itself, but not against what came by UPDATE.
+pub fn beside_alias(
+    changes: &[ChangeBuf],
+    present: impl Fn(RelativeName<'_>) -> Vec<ChangeBuf>,
+) -> Option<ChangeBuf> {
+    let mut owners: BTreeMap<Box<[u8]>, Vec<&ChangeBuf>> = BTreeMap::new();
+    for change in changes {
+        owners.entry(lower(change.owner().as_wire())).or_default().push(change);
+    }
+    owners.into_values().find_map(|changes| {
+        let mut after = present(changes.first()?.owner());
+        after.retain(|rrset| changes.iter().all(|change| change.rtype() != rrset.rtype()));
+        after.extend(changes.into_iter().filter(|change| !change.is_removal()).cloned());
+        let has_alias = after.iter().any(|rrset| rrset.rtype() == Rtype::CNAME);
+        let is_beside = |rrset: &ChangeBuf| {
+            rrset.rtype() != Rtype::CNAME && !zonefile::may_stand_beside_cname(rrset.rtype())
+        };
+        after.into_iter().find(|rrset| has_alias && is_beside(rrset))
+    })
 }
 
 /// Sees to it that the SOA serial goes up with every change: a serial of the file that is ahead stands, else the
@@ -95,9 +117,7 @@ mod tests {
 
     fn zone(serial: u32, lines: &str) -> Vec<ChangeBuf> {
         let text = format!("$TTL 60\n@ SOA a b {serial} 2 3 4 5\n@ NS ns\n{lines}");
-        super::super::zonefile::parse(&"example.org".parse().unwrap(), text.as_bytes(), Path::new("x"))
-            .unwrap()
-            .rrsets
+        zonefile::parse(&"example.org".parse().unwrap(), text.as_bytes(), Path::new("x")).unwrap().rrsets
     }
 
     fn shown(changes: &[ChangeBuf]) -> Vec<String> {

@@ -38,6 +38,10 @@ pub enum EngineError {
     Refused(Box<Name>, CommitError),
     /// What the journal holds is not what was answered: only a new start from the journal helps.
     OutOfStep(Box<Name>),
+    /// The system's clock says so many seconds since 1970: more than an epoch can hold.
+    Clock(u64),
+    /// There is no number for another epoch.
+    LastEpoch(Box<Name>),
 }
 
 impl fmt::Display for EngineError {
@@ -53,6 +57,14 @@ impl fmt::Display for EngineError {
                     "zone {zone}: memory and journal are out of step after a failure; starting again mends it"
                 )
             }
+            Self::Clock(unix) => {
+                write!(f, "the system's clock is at {unix} seconds since 1970, beyond the year 2106: set it")
+            }
+            Self::LastEpoch(zone) => write!(
+                f,
+                "zone {zone}: its epoch is the highest there is; give it a new signing key, clear what the broker retains \
+                 of it, and move the journal away"
+            ),
         }
     }
 }
@@ -116,6 +128,10 @@ pub struct Engine {
     journal_down: Option<Instant>,
     keys: Vec<Key>,
     answered: Answered,
+    /// Signed requests of this round, by their MAC: they are answered alike once it is durable.
+    round: HashMap<[u8; 16], Rcode>,
+    /// The last commit failed. Whether the next one does, only an update can tell.
+    is_failing: bool,
     pub(super) tally: Tally,
     /// Zones whose publishers may have something to do.
     pub(super) touched: BTreeSet<usize>,
@@ -142,6 +158,8 @@ impl Engine {
             journal_down: None,
             keys,
             answered: Answered::default(),
+            round: HashMap::new(),
+            is_failing: false,
             tally: Tally::default(),
             touched: BTreeSet::new(),
         };
@@ -205,7 +223,7 @@ impl Engine {
             }
             warn_of(&apex, &file.warnings);
             // The time in seconds exceeds whatever an earlier journal, now lost, may have used.
-            let epoch = u32::try_from(unix).unwrap_or(u32::MAX).max(1);
+            let epoch = u32::try_from(unix).map_err(|_| EngineError::Clock(unix))?.max(1);
             let refused = |error| EngineError::Refused(Box::new(apex.clone()), error);
             publisher.load(epoch, file.rrsets.iter().cloned(), now).map_err(refused)?;
             tracing::info!(zone = %apex, position = %publisher.position(), rrsets = file.rrsets.len(), "new zone");
@@ -285,6 +303,13 @@ impl Engine {
             diff::between_files(&before, after)
         };
         let mut changes = zone.publisher.differences(changes);
+        if let Some(rrset) = diff::beside_alias(&changes, |owner| zone.publisher.rrsets(owner)) {
+            return refused(&format!(
+                "{} would stand beside a CNAME record, one of them from the file and one from an UPDATE\n  remedy: delete \
+                 one of them, in the file or by UPDATE (RFC 2181 section 10.1)",
+                rrset.describe(&zone.apex)
+            ));
+        }
         let soa = zone.publisher.rrset(RelativeName::APEX, Rtype::SOA);
         if diff::settle_soa(soa.as_ref(), &mut changes) {
             tracing::warn!(zone = %zone.apex, "the file's SOA serial is not ahead; the zone's own is raised instead");
@@ -305,11 +330,13 @@ impl Engine {
         index: usize,
         now: Instant,
         unix: u64,
-    ) -> Result<Position, JournalError> {
+    ) -> Result<Position, EngineError> {
         let zone = &mut self.zones[index];
         let seen = zone.publisher.superseded_by().map_or(0, |position| position.epoch);
         let past = zone.publisher.position().epoch.max(seen);
-        let epoch = u32::try_from(unix).unwrap_or(u32::MAX).max(past.saturating_add(1));
+        let next = past.checked_add(1).ok_or_else(|| EngineError::LastEpoch(Box::new(zone.apex.clone())))?;
+        // A clock beyond 2106 is wrong, and would leave no epoch after this one.
+        let epoch = u32::try_from(unix).unwrap_or(next).max(next);
         let batch = self.journal.begin()?;
         batch.new_epoch(&zone.apex, epoch)?;
         batch.commit()?;
@@ -354,6 +381,7 @@ impl Engine {
         unix: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
         let is_up = self.journal_is_up(now)?;
+        self.round.clear();
         let verdicts: Vec<Verdict> =
             requests.iter().map(|request| self.judge(request, is_up, unix)).collect();
         let committed = self.commit(None, now)?;
@@ -390,7 +418,12 @@ impl Engine {
             self.tally.repeated += 1;
             return Verdict::Answer { query: Box::new(query), signed, rcode, depends: false };
         }
+        if let Some(&rcode) = self.round.get(&front(&signed.mac)) {
+            self.tally.repeated += 1;
+            return Verdict::Answer { query: Box::new(query), signed, rcode, depends: true };
+        }
         let rcode = self.update(&query, request, &signed, journal_is_up).err().unwrap_or(Rcode::NOERROR);
+        self.round.insert(front(&signed.mac), rcode);
         Verdict::Answer { query: Box::new(query), signed, rcode, depends: true }
     }
 
@@ -542,9 +575,13 @@ impl Engine {
         }
         let stored = self.store(&changed, file);
         match &stored {
-            Ok(()) => self.tally.commits += 1,
+            Ok(()) => {
+                self.tally.commits += 1;
+                self.is_failing = false;
+            }
             Err(_) => {
                 self.tally.commit_failures += 1;
+                self.is_failing = true;
                 self.journal_down = Some(now);
             }
         }
@@ -626,7 +663,7 @@ impl Engine {
 
     /// Whether updates are accepted.
     pub(super) fn is_accepting(&self) -> bool {
-        self.journal_down.is_none()
+        self.journal_down.is_none() && !self.is_failing
     }
 }
 

@@ -13,9 +13,11 @@
 //! Owners are relative to the zone, in lower-case wire form. `first` is the oldest change-set kept.
 
 use std::fmt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use resolver_core::feed::{Digest, Position};
 use resolver_core::wire::{Name, Rtype};
@@ -28,6 +30,7 @@ const ZONES: Octets = TableDefinition::new("zones");
 const RRSETS: Octets = TableDefinition::new("rrsets");
 const CHANGE_SETS: Octets = TableDefinition::new("change-sets");
 const FILES: Octets = TableDefinition::new("files");
+const TABLES: [Octets; 4] = [ZONES, RRSETS, CHANGE_SETS, FILES];
 
 /// Why the journal cannot do its work.
 #[derive(Debug)]
@@ -43,8 +46,17 @@ pub enum JournalError {
 impl fmt::Display for JournalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disk(path, error) => write!(f, "journal {}: {error}", path.display()),
-            Self::InUse(path) => write!(f, "journal {}: another origin uses it", path.display()),
+            Self::Disk(path, error) => write!(
+                f,
+                "journal {}: {error}; see to the disk and its permissions, or, where the file itself is damaged, restore \
+                 it from a backup",
+                path.display()
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "journal {}: another origin uses it; give each a state_dir of its own",
+                path.display()
+            ),
             Self::Damaged(path, what) => write!(
                 f,
                 "journal {}: {what}; restore it from a backup, or move it away: then zones start from their files, \
@@ -79,22 +91,48 @@ impl Journal {
     /// Opens or creates it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let mut journal = Self { database: None, path: path.into() };
+        if !path.exists() {
+            journal.create().map_err(|error| JournalError::Disk(path.into(), error.into()))?;
+        }
         journal.reopen()?;
         Ok(journal)
+    }
+
+    /// Makes an empty one beside its place and then puts it there, so that an interruption leaves none, not a damaged one.
+    fn create(&self) -> Result<(), redb::Error> {
+        let new = self.path.with_extension("redb.new");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&new)?;
+        let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
+        let transaction = database.begin_write()?;
+        for table in TABLES {
+            transaction.open_table(table)?;
+        }
+        transaction.commit()?;
+        drop(database);
+        std::fs::rename(&new, &self.path)?;
+        match self.path.parent() {
+            Some(directory) => Ok(std::fs::File::open(directory)?.sync_all()?),
+            None => Ok(()),
+        }
     }
 
     /// Opens it anew after a failure of the disk, since what the failed write left behind is not known.
     pub fn reopen(&mut self) -> Result<(), JournalError> {
         self.database = None;
         let database =
-            Database::builder().set_cache_size(CACHE).create(&self.path).map_err(|error| match error {
+            Database::builder().set_cache_size(CACHE).open(&self.path).map_err(|error| match error {
                 redb::DatabaseError::DatabaseAlreadyOpen => JournalError::InUse(self.path.clone()),
                 other => JournalError::Disk(self.path.clone(), other.into()),
             })?;
         self.database = Some(database);
         // Readers expect the tables.
         let batch = self.begin()?;
-        for table in [ZONES, RRSETS, CHANGE_SETS, FILES] {
+        for table in TABLES {
             batch.transaction.open_table(table).map_err(|error| self.disk(error))?;
         }
         batch.commit()

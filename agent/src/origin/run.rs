@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +65,8 @@ pub(super) struct Source {
 
 /// Runs an origin until `context.stop`.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
+    // From the start, since it would end the process otherwise: one that comes early is acted upon later.
+    let hangup = signal(SignalKind::hangup()).map_err(|error| Error::Thread(error.to_string()))?;
     let keys = config.tsig_keys().map_err(Error::Config)?;
     let setups = config.zones(&keys).map_err(Error::Config)?;
     let settings = config.broker.settings(&client_id()).map_err(Error::Config)?;
@@ -72,6 +74,12 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     std::fs::create_dir_all(&directory).map_err(|error| Error::State(directory.clone(), error))?;
     let sources: Vec<Source> =
         setups.iter().map(|setup| Source { apex: setup.apex.clone(), file: setup.file.clone() }).collect();
+
+    // Before anything is published or written: an origin that was started twice ends here.
+    let (task_sender, tasks) = mpsc::channel(TASK_ROOM);
+    server::start(&config.update, task_sender.clone(), &context.metrics, context.stop.clone())
+        .await
+        .map_err(|(address, error)| Error::Listen(address, error))?;
 
     let clock = Clock::start();
     let open = {
@@ -87,12 +95,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
 
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
-    let (task_sender, tasks) = mpsc::channel(TASK_ROOM);
-    server::start(&config.update, task_sender.clone(), &context.metrics, context.stop.clone())
-        .await
-        .map_err(|(address, error)| Error::Listen(address, error))?;
     let desk = Desk { sources, tasks: task_sender };
-    tokio::spawn(reload_on_signal(desk.clone(), context.stop.clone()));
+    tokio::spawn(reload_on_signal(hangup, desk.clone(), context.stop.clone()));
     if config.watch_interval > 0 {
         let interval = Duration::from_secs(config.watch_interval);
         tokio::spawn(watch(desk.clone(), times, interval, context.stop.clone()));
@@ -170,11 +174,7 @@ impl Desk {
     }
 }
 
-async fn reload_on_signal(desk: Desk, stop: CancellationToken) {
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        tracing::warn!("SIGHUP cannot be received; use `fingerpost reload`");
-        return;
-    };
+async fn reload_on_signal(mut hangup: Signal, desk: Desk, stop: CancellationToken) {
     while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
         tracing::info!("reloading all zone files");
         for zone in 0..desk.sources.len() {

@@ -249,7 +249,8 @@ impl Origin {
     fn await_ready(&mut self, deadline: Duration) {
         eventually_within(deadline, "the origin is ready", || {
             self.process.assert_running();
-            Metrics::fetch(self.metrics.address())?;
+            // Its zones are there once this is; its sockets were before.
+            Metrics::fetch(self.metrics.address())?.sum("fingerpost_origin_accepting", &[])?;
             TcpStream::connect_timeout(&self.update.address(), Duration::from_secs(1)).ok()
         });
     }

@@ -314,3 +314,61 @@ fn one_journal_belongs_to_one_origin() {
     drop(engine);
     site.clear();
 }
+
+#[test]
+fn copies_that_arrive_together_are_carried_out_once() {
+    let site = Site::new("copies");
+    let mut engine = site.start().unwrap();
+    let request = signed(1, &[delete("new", Rtype::A), add("new", Rtype::A, &[10, 0, 0, 1])]);
+    let other = signed(2, &[delete("new", Rtype::A), add("new", Rtype::A, &[10, 0, 0, 2])]);
+    let requests = [request.clone(), other, request];
+    let answers = engine.answer(&requests, Instant::from_micros(2_000_000), UNIX).unwrap();
+    assert!(answers.iter().flatten().all(|answer| rcode(answer) == Rcode::NOERROR));
+    assert_eq!(address(&engine, b"new").unwrap(), [10, 0, 0, 2]);
+    assert_eq!(engine.tally.repeated, 1);
+    site.clear();
+}
+
+#[test]
+fn a_file_puts_no_alias_beside_what_an_update_brought() {
+    let site = Site::new("alias");
+    let mut engine = site.start().unwrap();
+    let before = ask(&mut engine, &signed(1, &[add("new", Rtype::A, &[10, 0, 0, 1])]));
+    assert_eq!(rcode(&before), Rcode::NOERROR);
+    let at = position(&engine);
+    let mut reload = |text: &str| {
+        let file = zonefile::parse(&"example.org".parse().unwrap(), text.as_bytes(), Path::new("zone"));
+        engine.reload(0, file, Caution::Usual, Instant::from_micros(3_000_000)).unwrap()
+    };
+    let Reload::Refused(reason) = reload(&format!("{ZONE}new CNAME www\n")) else { panic!("taken") };
+    assert!(reason.contains("new.example.org. A"), "{reason}");
+    assert!(matches!(reload(&format!("{ZONE}other CNAME www\n")), Reload::Changed(2)));
+    assert_eq!(position(&engine).serial, at.serial + 1);
+    site.clear();
+}
+
+#[test]
+fn an_interrupted_first_start_leaves_nothing_in_the_way() {
+    let site = Site::new("stub");
+    std::fs::write(site.directory.join("journal.redb.new"), [0; 4096]).unwrap();
+    let engine = site.start().unwrap();
+    assert!(!site.directory.join("journal.redb.new").exists());
+    drop(engine);
+    site.start().unwrap();
+    site.clear();
+}
+
+#[test]
+fn no_clock_uses_up_the_epochs() {
+    let site = Site::new("clock");
+    let mut engine = site.start().unwrap();
+    let first = position(&engine).epoch;
+    let now = Instant::from_micros(1);
+    let next = engine.begin_epoch(0, now, u64::from(u32::MAX) + 1).unwrap();
+    assert_eq!(next, Position { epoch: first + 1, serial: 1 });
+    let last = engine.begin_epoch(0, now, u32::MAX.into()).unwrap();
+    assert_eq!(last.epoch, u32::MAX);
+    assert!(matches!(engine.begin_epoch(0, now, UNIX), Err(EngineError::LastEpoch(_))));
+    assert_eq!(position(&engine), last);
+    site.clear();
+}

@@ -323,8 +323,16 @@ fn split(changes: Vec<Measured>, capacity: usize) -> Vec<Vec<Measured>> {
         if owner.is_empty() {
             soa = group.extract_if(.., |measured| measured.change.rtype() == Rtype::SOA).collect();
         }
-        // Where one owner's changes do not fit together, what is added comes first.
-        group.sort_by_key(|measured| measured.change.is_removal());
+        // Where one owner's changes do not fit together, what is added comes first; but a CNAME record goes before anything
+        // else comes, and comes after everything else is gone (RFC 2181 section 10.1).
+        group.sort_by_key(|measured| {
+            match (measured.change.rtype() == Rtype::CNAME, measured.change.is_removal()) {
+                (true, true) => 0,
+                (false, false) => 1,
+                (false, true) => 2,
+                (true, false) => 3,
+            }
+        });
         groups.push(group);
     }
     groups.sort_by_key(|group| group.iter().all(|measured| measured.change.is_removal()));
