@@ -92,7 +92,7 @@ impl Journal {
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let mut journal = Self { database: None, path: path.into() };
         if !path.exists() {
-            journal.create().map_err(|error| JournalError::Disk(path.into(), error.into()))?;
+            journal.create().map_err(|error| JournalError::Disk(path.into(), error))?;
         }
         journal.reopen()?;
         Ok(journal)
