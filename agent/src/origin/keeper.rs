@@ -118,6 +118,11 @@ impl Keeper {
         };
         // Change-sets come first of all that a publisher has: they are with the broker when the response is read.
         self.send_first();
+        if !replies.is_empty() {
+            // Who was answered finds it in the metrics.
+            let touched: Vec<usize> = self.engine.touched.iter().copied().collect();
+            self.report.update(&self.engine, &touched);
+        }
         for (reply, answer) in replies.into_iter().zip(answers) {
             reply.send(answer);
         }
