@@ -33,7 +33,7 @@ impl Site {
     /// As it would be found after a power cut now.
     fn crash_image(&self, name: &str) -> Self {
         let image = Self::new(name);
-        for file in ["journal.redb", "zone.key"] {
+        for file in ["journal.redb", "zone.key", "zone.key.pub"] {
             std::fs::copy(self.directory.join(file), image.directory.join(file)).unwrap();
         }
         Self { text: self.text.clone(), directory: image.directory }
