@@ -1,13 +1,13 @@
 //! Running a program from its configuration file to its clean end: the same for node and origin.
 
-use std::fmt::Display;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Document};
+use crate::config::{self, Document, Problem};
 use crate::metrics::{self, Registry};
 use crate::{log, notify};
 
@@ -36,11 +36,53 @@ pub enum Purpose {
     Check,
 }
 
+/// Why a program ended before it was told to.
+pub trait Failure {
+    /// What is wrong and what to do; the key is empty where none is at fault.
+    fn problem(&self) -> Problem;
+    /// Who has to mend it.
+    fn blame(&self) -> Blame;
+}
+
+/// Whose fault an end is, and so whether it is worth trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// Only an edit mends it, of the configuration or of what it names: starting again does not.
+    Configuration,
+    /// Disk, network, another process: it may be over by the next start.
+    Surroundings,
+}
+
+impl Blame {
+    /// Of a socket that could not be had: an address that is in use or not there yet may be free or there later.
+    pub fn of_listening(error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::PermissionDenied => Self::Configuration,
+            _ => Self::Surroundings,
+        }
+    }
+
+    /// Of a directory that could not be used: a disk may be mounted, emptied or handed over later.
+    pub fn of_directory(error: &std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => Self::Configuration,
+            _ => Self::Surroundings,
+        }
+    }
+
+    fn exit_code(self) -> ExitCode {
+        match self {
+            Self::Configuration => ExitCode::from(EXIT_CONFIG),
+            Self::Surroundings => ExitCode::FAILURE,
+        }
+    }
+}
+
 /// Loads `path` and runs `program` with it until SIGTERM or SIGINT, or until it ends by itself.
 pub fn run<D, E, F>(path: &Path, purpose: Purpose, program: impl FnOnce(D, Context) -> F) -> ExitCode
 where
     D: Document,
-    E: Display,
+    E: Failure,
     F: Future<Output = Result<(), E>>,
 {
     let document: D = match config::load(path) {
@@ -74,11 +116,9 @@ where
             match metrics::serve(context.metrics.clone(), address, context.stop.clone()).await {
                 Ok(bound) => tracing::info!(address = %bound, "metrics are served"),
                 Err(error) => {
-                    eprintln!(
-                        "fingerpost: {}, key metrics.listen: {address}: {error}\n  remedy: choose a free address",
-                        path.display()
-                    );
-                    return ExitCode::from(EXIT_CONFIG);
+                    let what = format!("{address}: {error}");
+                    let problem = Problem::new("metrics.listen", what, "choose a free address");
+                    return end(path, &problem, Blame::of_listening(&error));
                 }
             }
         }
@@ -87,12 +127,17 @@ where
         stop.cancel();
         match result {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!("{error}");
-                ExitCode::FAILURE
-            }
+            Err(error) => end(path, &error.problem(), error.blame()),
         }
     })
+}
+
+/// Says why a program with the configuration `file` ends.
+fn end(file: &Path, problem: &Problem, blame: Blame) -> ExitCode {
+    let Problem { key, what, remedy } = problem;
+    let key = Some(key.as_str()).filter(|key| !key.is_empty());
+    tracing::error!(file = %file.display(), key, remedy, "{what}");
+    blame.exit_code()
 }
 
 /// Cancels `stop` on the first SIGTERM or SIGINT; the second one ends the process at once.
@@ -117,7 +162,7 @@ pub async fn cancel_on_signal(stop: CancellationToken) {
     std::process::exit(EXIT_INTERRUPTED);
 }
 
-/// systemd's and BSD's number for a configuration error: a unit need not restart on it.
+/// systemd's and BSD's number for a configuration error: a unit need not start again on it.
 const EXIT_CONFIG: u8 = 78;
 /// 128 + SIGINT, as shells have it.
 const EXIT_INTERRUPTED: i32 = 130;

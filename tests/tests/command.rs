@@ -93,6 +93,45 @@ fn an_origins_configuration_is_checked() {
     assert!(refused("origin", &file).contains("chmod 600"));
 }
 
+/// 78 tells a service manager that only an edit helps; anything else that trying again may.
+#[test]
+fn the_exit_status_tells_whether_trying_again_helps() {
+    let scratch = Scratch::new("exit-status");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let zone = Zone::small("example.com.");
+    let node = |lines: &str, tables: &str| {
+        format!(
+            "name = \"here\"\n{lines}[broker]\nhost = \"127.0.0.1\"\n{tables}\
+             [[zone]]\nname = \"example.com\"\nkeys = [\"{}\"]\n",
+            zone.public_key()
+        )
+    };
+    private(&scratch.file("example.com.key", zone.secret_key()));
+    scratch.file("example.com.zone", "example.com. 60 A not-an-address\n");
+    scratch.file("occupied", "");
+    let free = "listen = [\"127.0.0.1:0\"]\n";
+    let origin = |address| Origin::build(&scratch, taken).zone(&zone).config(address, None);
+    let any = "127.0.0.1:0".parse().unwrap();
+    for (program, text, status, names) in [
+        ("node", node(&format!("listen = [\"{taken}\"]\n"), ""), 1, "key=\"listen\""),
+        ("node", node(free, &format!("[metrics]\nlisten = \"{taken}\"\n")), 1, "key=\"metrics.listen\""),
+        ("node", node(&format!("{free}state_dir = \"occupied\"\n"), ""), 78, "key=\"state_dir\""),
+        ("node", node(&format!("{free}memory = \"4000000GiB\"\n"), ""), 78, "key=\"memory\""),
+        ("origin", origin(any), 78, "example.com.zone"),
+    ] {
+        let file = scratch.file("program.toml", &text);
+        let log = scratch.path().join(format!("{names}.log").replace('/', "_"));
+        let mut process = Process::start(program, binary::command(&[program, "--config"]).arg(&file), &log);
+        let ended = process.wait_for_end();
+        let said = process.log();
+        assert_eq!(ended.code(), Some(status), "{text}\n{said}");
+        assert!(said.contains(&file.display().to_string()), "does not name the file: {said}");
+        assert!(said.contains(names), "does not name {names}: {said}");
+        assert!(said.contains("remedy="), "has no remedy: {said}");
+    }
+}
+
 fn private(key: &Path) {
     std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }

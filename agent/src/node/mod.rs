@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Problem;
 use crate::mqtt;
-use crate::service::Context;
+use crate::service::{Blame, Context, Failure};
 
 pub use config::{Config, Tcp, Zone};
 
@@ -56,27 +56,43 @@ pub enum Error {
     Thread(std::io::Error),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Failure for Error {
+    fn problem(&self) -> Problem {
         match self {
-            Self::Config(Problem { key, what, remedy }) => write!(f, "key {key}: {what}\n  remedy: {remedy}"),
+            Self::Config(problem) => problem.clone(),
             Self::Memory(size, error) => {
-                write!(f, "key memory: {size} octets of address space: {error}\n  remedy: ask for less")
+                Problem::new("memory", format!("{size} octets of address space: {error}"), "ask for less")
             }
-            Self::Listen(address, error) => write!(
-                f,
-                "key listen: {address}: {error}\n  remedy: choose a free address and port; \
-                 ports under 1024 need CAP_NET_BIND_SERVICE"
+            Self::Listen(address, error) => Problem::new(
+                "listen",
+                format!("{address}: {error}"),
+                "choose a free address and port; ports under 1024 need CAP_NET_BIND_SERVICE",
             ),
-            Self::State(path, error) => write!(
-                f,
-                "key state_dir: {}: {error}\n  remedy: make it a directory that this user may write to",
-                path.display()
+            Self::State(path, error) => Problem::new(
+                "state_dir",
+                format!("{}: {error}", path.display()),
+                "make it a directory that this user may write to",
             ),
             Self::Thread(error) => {
-                write!(f, "no thread for a worker: {error}\n  remedy: raise the limit on tasks")
+                Problem::new("workers", format!("no thread: {error}"), "raise the limit on tasks")
             }
         }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Config(_) | Self::Memory(..) => Blame::Configuration,
+            Self::Listen(_, error) => Blame::of_listening(error),
+            Self::State(_, error) => Blame::of_directory(error),
+            Self::Thread(_) => Blame::Surroundings,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { key, what, remedy } = self.problem();
+        write!(f, "key {key}: {what}\n  remedy: {remedy}")
     }
 }
 

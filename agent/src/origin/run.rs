@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Problem;
 use crate::mqtt;
-use crate::service::Context;
+use crate::service::{Blame, Context, Failure};
 
 use super::config::{self, Config};
 use super::engine::{Caution, Engine, EngineError};
 use super::keeper::{Clock, Keeper, Task, unix_seconds};
+use super::publisher::SetupError;
 use super::report::Report;
 use super::{control, server, zonefile};
 
@@ -34,23 +35,77 @@ pub enum Error {
     Thread(String),
 }
 
+impl Failure for Error {
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Config(problem) => problem.clone(),
+            Self::Listen(address, error) => Problem::new(
+                "update.listen",
+                format!("{address}: {error}"),
+                "choose a free address and port; ports under 1024 need CAP_NET_BIND_SERVICE",
+            ),
+            Self::State(path, error) => Problem::new(
+                "state_dir",
+                format!("{}: {error}", path.display()),
+                "make it a directory that this user may write to",
+            ),
+            Self::Engine(EngineError::File(error)) => {
+                let line = error.line.map_or(String::new(), |line| format!(", line {line}"));
+                let what = format!("{}{line}: {}", error.file.display(), error.what);
+                Problem::new("zone.file", what, error.remedy)
+            }
+            Self::Engine(EngineError::Refused(zone, error)) => Problem::new(
+                "zone.file",
+                format!("zone {zone}: {error}"),
+                "change the zone file, or the limit that it exceeds",
+            ),
+            Self::Engine(EngineError::Setup(zone, SetupError::Digest)) => Problem::new(
+                "state_dir",
+                format!("zone {zone}: {}", SetupError::Digest),
+                "restore the journal from a backup, or move it away: then zones start from their files, in a new epoch",
+            ),
+            Self::Engine(EngineError::Setup(zone, error)) => Problem::new(
+                "zone.capacity",
+                format!("zone {zone}: {error}"),
+                "raise the zone's capacity, or payload_limit at the origin and all nodes",
+            ),
+            Self::Engine(EngineError::Journal(error)) => Problem::new(
+                "state_dir",
+                error,
+                "see that the disk is there and writable, and that no other origin uses this directory",
+            ),
+            Self::Engine(error @ EngineError::OutOfStep(_)) => Problem::new("", error, "start it again"),
+            Self::Thread(what) => Problem::new(
+                "",
+                format!("the thread that keeps the zones: {what}"),
+                "start it again, with a higher limit on tasks if there is one",
+            ),
+        }
+    }
+
+    fn blame(&self) -> Blame {
+        match self {
+            Self::Config(_) => Blame::Configuration,
+            Self::Listen(_, error) => Blame::of_listening(error),
+            Self::State(_, error) => Blame::of_directory(error),
+            Self::Engine(EngineError::File(_) | EngineError::Refused(..)) => Blame::Configuration,
+            Self::Engine(EngineError::Setup(_, SetupError::Digest)) => Blame::Surroundings,
+            Self::Engine(EngineError::Setup(..)) => Blame::Configuration,
+            // A journal that is damaged, too: who puts a backup in its place need not touch the service.
+            Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_)) | Self::Thread(_) => {
+                Blame::Surroundings
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(Problem { key, what, remedy }) => write!(f, "key {key}: {what}\n  remedy: {remedy}"),
-            Self::Listen(address, error) => write!(
-                f,
-                "key update.listen: {address}: {error}\n  remedy: choose a free address and port; \
-                 ports under 1024 need CAP_NET_BIND_SERVICE"
-            ),
-            Self::State(path, error) => write!(
-                f,
-                "key state_dir: {}: {error}\n  remedy: make it a directory that this user may write to",
-                path.display()
-            ),
-            Self::Engine(error) => error.fmt(f),
-            Self::Thread(what) => write!(f, "the thread that keeps the zones: {what}"),
+        let Problem { key, what, remedy } = self.problem();
+        if !key.is_empty() {
+            write!(f, "key {key}: ")?;
         }
+        write!(f, "{what}\n  remedy: {remedy}")
     }
 }
 
