@@ -228,6 +228,7 @@ impl Driver {
         let stop = self.link.stop.clone();
         let mut pause = Backoff::default();
         let mut last_reason = String::new();
+        let mut short_lives = 0_u32;
         loop {
             let version = self.dialect.choose(Instant::now());
             let began = Instant::now();
@@ -237,8 +238,20 @@ impl Driver {
             let Ok(failure) = outcome else { return };
             add(&self.link.tally.failures, 1);
             let other_dialect_next = !was_up && self.dialect.failed(version, &failure);
-            let Settings { host, port, .. } = &self.settings;
-            if failure.reason == last_reason && !was_up {
+            let Settings { host, port, client_id, .. } = &self.settings;
+            short_lives =
+                if was_up && began.elapsed() < SHORT_LIFE { short_lives.saturating_add(1) } else { 0 };
+            if short_lives >= SUSPICIOUS {
+                tracing::warn!(
+                    host,
+                    port,
+                    client_id,
+                    reason = failure.reason,
+                    remedy = "see whether another program uses the same client_id (a node's follows from its `name`): \
+                              each needs its own, and the broker throws the older one out",
+                    "the broker ends each connection soon after it is made"
+                );
+            } else if failure.reason == last_reason && !was_up {
                 tracing::debug!(
                     host,
                     port,
@@ -397,6 +410,10 @@ impl Backoff {
     }
 }
 
+/// Two that throw each other out come back after a pause, so each lives no longer than the other's pause.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// A broker that restarts may end two connections in a row.
+const SUSPICIOUS: u32 = 3;
 /// Subscriptions that may wait to be sent. A feed asks for a handful a zone and for a window of ring slots.
 const SUBSCRIPTION_ROOM: usize = 4_096;
 /// Fixed header, topic length, packet identifier and an empty property list.

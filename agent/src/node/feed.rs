@@ -17,8 +17,9 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ZoneSetup};
+use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
-use super::{Error, clock, memory};
+use super::{Error, clock, memory, report};
 use crate::config::Problem;
 use crate::metrics::Counter;
 use crate::mqtt::{Client, Event, Unsent};
@@ -26,6 +27,10 @@ use crate::mqtt::{Client, Event, Unsent};
 /// The feed and what is told of it.
 pub(super) struct Follower {
     feed: Mutex<Feed<'static>>,
+    /// In the order of the view's zones.
+    watches: Mutex<Vec<Watch>>,
+    /// Since when the connection to the broker is up.
+    up_at: Mutex<Option<resolver_core::Instant>>,
     /// Messages on topics that are none of ours.
     pub(super) foreign: Counter,
 }
@@ -51,7 +56,12 @@ impl Follower {
                 )));
             }
         }
-        Ok(Self { feed: Mutex::new(feed), foreign: Counter::default() })
+        Ok(Self {
+            feed: Mutex::new(feed),
+            watches: Mutex::new(vec![Watch::default(); zones.len()]),
+            up_at: Mutex::default(),
+            foreign: Counter::default(),
+        })
     }
 
     /// Where a zone stands.
@@ -59,11 +69,24 @@ impl Follower {
         self.feed.lock().status(zone)
     }
 
+    /// What keeps zone number `index` of the view from following.
+    pub(super) fn trouble(&self, index: usize, zone: ZoneId) -> Option<Trouble> {
+        let status = self.status(zone)?;
+        let up_at = *self.up_at.lock();
+        self.watches.lock().get_mut(index)?.look(&status, up_at, clock::now())
+    }
+
     fn take(&self, event: Event, complaints: &mut Complaints) {
         let now = clock::now();
         match event {
-            Event::Up => self.feed.lock().handle_link(Link::Up, now),
-            Event::Down(_) => self.feed.lock().handle_link(Link::Down, now),
+            Event::Up => {
+                *self.up_at.lock() = Some(now);
+                self.feed.lock().handle_link(Link::Up, now);
+            }
+            Event::Down(_) => {
+                *self.up_at.lock() = None;
+                self.feed.lock().handle_link(Link::Down, now);
+            }
             Event::Message { topic, payload, .. } => {
                 let result = self.feed.lock().handle_message(&topic, &payload, now);
                 match result {
@@ -127,7 +150,7 @@ pub(super) async fn follow(
             }
             () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {}
             () = sleep(RETRY), if waiting.is_some() => {}
-            () = sleep(PHASE_PAUSE), if more_to_tell => {}
+            () = sleep(if more_to_tell { PHASE_PAUSE } else { LOOK }) => {}
         }
     }
 }
@@ -155,21 +178,27 @@ impl Complaints {
             self.silent += 1;
             return;
         }
-        tracing::warn!(topic, ?error, others_since_last = self.silent, "a message is refused");
+        let remedy = match error {
+            FeedError::Signature => Some(Trouble::Signature.remedy()),
+            FeedError::Oversize => Some(Trouble::Oversize.remedy()),
+            FeedError::Version => Some("upgrade this node"),
+            _ => None,
+        };
+        tracing::warn!(topic, remedy, others_since_last = self.silent, "a message is refused: {error}");
         self.last = Some(Instant::now());
         self.silent = 0;
     }
 }
 
-/// Tells of zones that come into another phase.
+/// Tells of zones that come into another phase, or into trouble and out of it.
 struct Phases {
-    known: Vec<Option<Phase>>,
+    known: Vec<(Option<Phase>, Option<Trouble>)>,
     told: Option<Instant>,
 }
 
 impl Phases {
     fn new(view: &SharedView) -> Self {
-        Self { known: vec![None; view.zones().len()], told: None }
+        Self { known: vec![(None, None); view.zones().len()], told: None }
     }
 
     /// True if it is too early to tell: ask again after [`PHASE_PAUSE`].
@@ -178,25 +207,26 @@ impl Phases {
             return true;
         }
         self.told = Some(Instant::now());
-        for (known, (apex, id)) in self.known.iter_mut().zip(view.zones()) {
+        for (index, (known, (apex, id))) in self.known.iter_mut().zip(view.zones()).enumerate() {
             let phase = follower.status(*id).map(|status| status.phase);
-            if phase == *known {
+            // Of the broker the connection itself tells, once for all zones.
+            let trouble = follower.trouble(index, *id).filter(|trouble| *trouble != Trouble::Broker);
+            let (known_phase, known_trouble) = std::mem::replace(known, (phase, trouble));
+            if (phase, trouble) == (known_phase, known_trouble) {
                 continue;
             }
-            *known = phase;
             let position = view.read().position(*id);
             let (epoch, serial) = (position.map(|at| at.epoch), position.map(|at| at.serial));
-            match phase {
-                Some(Phase::Full) => tracing::error!(
-                    zone = %apex, epoch, serial,
-                    "the store is full: the zone stays as it was; raise `memory`"
-                ),
-                Some(Phase::Diverged) => tracing::error!(
-                    zone = %apex, epoch, serial,
-                    "what the feed brings does not have the signed digest: the zone stays as it was"
-                ),
-                Some(phase) => tracing::info!(zone = %apex, ?phase, epoch, serial, "zone"),
-                None => {}
+            let phase_name = phase.map(report::phase_name);
+            match trouble {
+                Some(trouble) if known_trouble != Some(trouble) => {
+                    let remedy = trouble.remedy();
+                    tracing::error!(
+                        zone = %apex, phase = phase_name, epoch, serial, remedy,
+                        "the zone stays as it was: {trouble}"
+                    );
+                }
+                _ => tracing::info!(zone = %apex, phase = phase_name, epoch, serial, "zone"),
             }
         }
         false
@@ -213,3 +243,5 @@ const RETRY: Duration = Duration::from_millis(20);
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// Phases flicker while a gap is fetched; people read slower.
 const PHASE_PAUSE: Duration = Duration::from_millis(100);
+/// When to look for trouble, which may be that nothing happens.
+const LOOK: Duration = Duration::from_secs(1);

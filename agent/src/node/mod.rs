@@ -17,6 +17,7 @@ mod memory;
 mod report;
 mod state;
 mod tcp;
+mod trouble;
 mod udp;
 mod view;
 

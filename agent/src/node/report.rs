@@ -14,6 +14,7 @@ use resolver_core::wire::Name;
 
 use super::feed::Follower;
 use super::state::StateFiles;
+use super::trouble::Trouble;
 use super::view::SharedView;
 use super::{clock, tcp, udp};
 use crate::metrics::{Exposition, Kind, Registry};
@@ -37,7 +38,7 @@ pub(super) fn register(
     if let Some(files) = files {
         state(registry, files);
     }
-    health(registry, view.clone());
+    health(registry, view.clone(), follower.clone());
 }
 
 fn program(registry: &Registry) {
@@ -118,6 +119,7 @@ struct Zone {
     digest: Digest,
     rrsets: u64,
     status: Option<ZoneStatus>,
+    trouble: Option<Trouble>,
     saved: Option<Position>,
 }
 
@@ -131,6 +133,7 @@ fn zones(
         let now = |(index, (apex, id)): (usize, &(Name, ZoneId))| {
             // Before the view is locked: the follower waits for the view while it is locked itself.
             let status = follower.status(*id);
+            let trouble = follower.trouble(index, *id);
             let locked = view.read();
             Zone {
                 apex: apex.to_string(),
@@ -138,6 +141,7 @@ fn zones(
                 digest: locked.store().digest(*id),
                 rrsets: locked.store().rrset_count(*id),
                 status,
+                trouble,
                 saved: files.as_ref().and_then(|files| files.saved(index)),
             }
         };
@@ -179,8 +183,20 @@ fn zones(
                 out.sample(&[("zone", &zone.apex), ("phase", name)], f64::from(u8::from(is)));
             }
         }
+        out.family("zone_trouble", "1 for what keeps the zone from following its origin.", Kind::Gauge);
+        for zone in &zones {
+            for trouble in Trouble::ALL {
+                let is = zone.trouble == Some(trouble);
+                out.sample(&[("zone", &zone.apex), ("cause", trouble.name())], f64::from(u8::from(is)));
+            }
+        }
         feed_counters(out, &zones);
     });
+}
+
+/// As metrics and logs have it.
+pub(super) fn phase_name(phase: Phase) -> &'static str {
+    PHASES.iter().find(|(known, _)| *known == phase).map_or("", |(_, name)| name)
 }
 
 const PHASES: [(Phase, &str); 6] = [
@@ -279,23 +295,91 @@ fn state(registry: &Registry, files: Arc<StateFiles>) {
     });
 }
 
-/// A node does its work if it has an answer for every zone, from wherever.
-fn health(registry: &Registry, view: Arc<SharedView>) {
+/// A node does its work if it has an answer for every zone, from wherever. What keeps zones from following is told, but
+/// is no reason to take a node out of service: all that follow the same origin would go at once.
+fn health(registry: &Registry, view: Arc<SharedView>, follower: Arc<Follower>) {
     registry.health_with(move || {
+        let troubles: Vec<Option<Trouble>> =
+            view.zones().iter().enumerate().map(|(index, (_, id))| follower.trouble(index, *id)).collect();
         let locked = view.read();
-        let missing: Vec<String> = view
-            .zones()
-            .iter()
-            .filter(|(_, id)| locked.position(*id).is_none())
-            .map(|(apex, _)| apex.to_string())
+        let zones = view.zones().iter().zip(troubles);
+        let states: Vec<ZoneHealth> = zones
+            .map(|((apex, id), trouble)| ZoneHealth { apex, served: locked.position(*id).is_some(), trouble })
             .collect();
-        match missing.first() {
-            None => Ok(format!("{} zones are served", view.zones().len())),
-            Some(first) => Err(format!(
-                "{} of {} zones have no content yet, as {first}",
-                missing.len(),
-                view.zones().len()
-            )),
-        }
+        health_text(&states)
     });
+}
+
+/// What health is told from.
+struct ZoneHealth<'a> {
+    apex: &'a Name,
+    served: bool,
+    trouble: Option<Trouble>,
+}
+
+fn health_text(zones: &[ZoneHealth<'_>]) -> Result<String, String> {
+    let missing = zones.iter().filter(|zone| !zone.served).count();
+    let mut lines = vec![match missing {
+        0 if zones.len() == 1 => "1 zone is served".to_owned(),
+        0 => format!("{} zones are served", zones.len()),
+        1 if zones.len() == 1 => "the only zone has no content yet".to_owned(),
+        _ => format!("{missing} of {} zones have no content yet", zones.len()),
+    }];
+    // Without a broker no zone follows, and it need not be said of each.
+    if zones.iter().any(|zone| zone.trouble == Some(Trouble::Broker)) {
+        lines.push(format!("degraded: {}: {}", Trouble::Broker, Trouble::Broker.remedy()));
+    }
+    let mut left_out = 0;
+    for ZoneHealth { apex, served, trouble } in zones {
+        let line = match trouble {
+            Some(Trouble::Broker) | None if *served => continue,
+            Some(Trouble::Broker) | None => format!("{apex}: no content yet"),
+            Some(trouble) => format!("degraded: {apex}: {trouble}: {}", trouble.remedy()),
+        };
+        if lines.len() > HEALTH_LINES { left_out += 1 } else { lines.push(line) }
+    }
+    if left_out > 0 {
+        lines.push(format!("and {left_out} more"));
+    }
+    if missing == 0 { Ok(lines.join("\n")) } else { Err(lines.join("\n")) }
+}
+
+/// A probe's log should not drown in the names of ten thousand zones.
+const HEALTH_LINES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn zone(apex: &Name, served: bool, trouble: Option<Trouble>) -> ZoneHealth<'_> {
+        ZoneHealth { apex, served, trouble }
+    }
+
+    #[test]
+    fn health_names_cause_and_remedy_and_fails_only_without_content() {
+        let (a, b) = ("a.example".parse().unwrap(), "b.example".parse().unwrap());
+        assert_eq!(health_text(&[zone(&a, true, None)]), Ok("1 zone is served".into()));
+        let stuck = health_text(&[zone(&a, true, None), zone(&b, true, Some(Trouble::Oversize))]).unwrap();
+        assert!(
+            stuck.starts_with("2 zones are served\ndegraded: b.example.: messages are larger"),
+            "{stuck}"
+        );
+        assert!(stuck.contains("payload_limit"), "{stuck}");
+        let wrong = health_text(&[zone(&a, false, Some(Trouble::Signature))]).unwrap_err();
+        assert!(wrong.starts_with("the only zone has no content yet\ndegraded: a.example.: "), "{wrong}");
+        assert!(wrong.contains(".pub"), "{wrong}");
+        let offline = [zone(&a, true, Some(Trouble::Broker)), zone(&b, false, Some(Trouble::Broker))];
+        let offline = health_text(&offline).unwrap_err();
+        assert_eq!(offline.matches("the broker is not reached").count(), 1, "{offline}");
+        assert!(offline.ends_with("b.example.: no content yet"), "{offline}");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let a = "a.example".parse().unwrap();
+        let zones: Vec<_> = (0..100).map(|_| zone(&a, false, Some(Trouble::Silence))).collect();
+        let text = health_text(&zones).unwrap_err();
+        assert!(text.ends_with("and 90 more"), "{text}");
+    }
 }
