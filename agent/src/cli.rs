@@ -123,7 +123,7 @@ fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> E
         origin::request(&directory, &order).map_err(|error| {
             let path = directory.display();
             format!(
-                "no origin listens in {path}: {error}\n  remedy: start it, or run this command as its user"
+                "no origin listens in {path}: {error}\n  remedy: start it, run this command as its user, or set state_dir to the directory that it uses"
             )
         })?
     });

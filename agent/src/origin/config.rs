@@ -350,7 +350,7 @@ impl Document for Config {
             return Err(Problem::new(
                 "state_dir",
                 "an origin cannot do without its journal",
-                "name a directory on a disk that survives a restart, such as \"/var/lib/fingerpost\"",
+                "name a directory on a disk that survives a restart, such as \"/var/lib/fingerpost/origin\"",
             ));
         }
         self.broker.complete(base)?;
@@ -368,7 +368,7 @@ impl Document for Config {
             && self.update.listen.is_empty()
         {
             let what = format!("no address, but {} takes updates", zone.apex);
-            return Err(Problem::new("update.listen", what, "give one, such as \"127.0.0.1:5353\""));
+            return Err(Problem::new("update.listen", what, "give one, such as \"127.0.0.1:5301\""));
         }
         Ok(())
     }
@@ -413,7 +413,7 @@ mod tests {
         parsed
     }
 
-    const GOOD: &str = "state_dir = \"state\"\n[broker]\nhost = \"localhost\"\n[update]\nlisten = [\"127.0.0.1:5353\"]\n\
+    const GOOD: &str = "state_dir = \"state\"\n[broker]\nhost = \"localhost\"\n[update]\nlisten = [\"127.0.0.1:5301\"]\n\
         [[tsig]]\nname = \"k\"\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n\
         [[zone]]\nname = \"example.org\"\nfile = \"zone\"\nkey = \"zone.key\"\nupdate_keys = [\"k.\"]\n";
 
@@ -458,7 +458,7 @@ mod tests {
             ("update_keys = [\"k.\"]", "update_keys = [\"l\"]", "zone.update_keys"),
             ("name = \"example.org\"", "name = \"example..org\"", "zone.name"),
             ("key = \"zone.key\"", "key = \"none.key\"", "zone.key"),
-            ("listen = [\"127.0.0.1:5353\"]", "", "update.listen"),
+            ("listen = [\"127.0.0.1:5301\"]", "", "update.listen"),
             ("state_dir", "ring = 1\nstate_dir", "ring"),
             ("state_dir", "payload_limit = 100\nstate_dir", "payload_limit"),
             (

@@ -149,8 +149,13 @@ impl Keeper {
             }
             Task::BeginEpoch { zone, done } => {
                 let begun = self.engine.begin_epoch(zone, now, unix_seconds());
-                let _ =
-                    done.send(begun.map(|position| position.to_string()).map_err(|error| error.to_string()));
+                let _ = done.send(
+                    begun
+                        .map(|position| {
+                            format!("a new epoch begins at {position}: every node takes the whole zone anew")
+                        })
+                        .map_err(|error| error.to_string()),
+                );
             }
         }
         Ok(())
