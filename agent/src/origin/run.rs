@@ -75,6 +75,14 @@ impl Failure for Error {
                 "see that the disk is there and writable, and that no other origin uses this directory",
             ),
             Self::Engine(error @ EngineError::OutOfStep(_)) => Problem::new("", error, "start it again"),
+            Self::Engine(error @ EngineError::Clock(_)) => {
+                Problem::new("", error, "set the clock, then start it again")
+            }
+            Self::Engine(error @ EngineError::LastEpoch(_)) => Problem::new(
+                "zone.key",
+                error,
+                "make a key with `fingerpost keygen FILE`, and give its .pub to the nodes",
+            ),
             Self::Thread(what) => Problem::new(
                 "",
                 format!("the thread that keeps the zones: {what}"),
@@ -90,11 +98,10 @@ impl Failure for Error {
             Self::State(_, error) => Blame::of_directory(error),
             Self::Engine(EngineError::File(_) | EngineError::Refused(..)) => Blame::Configuration,
             Self::Engine(EngineError::Setup(_, SetupError::Digest)) => Blame::Surroundings,
-            Self::Engine(EngineError::Setup(..)) => Blame::Configuration,
+            Self::Engine(EngineError::Setup(..) | EngineError::LastEpoch(_)) => Blame::Configuration,
             // A journal that is damaged, too: who puts a backup in its place need not touch the service.
-            Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_)) | Self::Thread(_) => {
-                Blame::Surroundings
-            }
+            Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_) | EngineError::Clock(_))
+            | Self::Thread(_) => Blame::Surroundings,
         }
     }
 }
