@@ -68,7 +68,8 @@ impl Report {
             }
             match content.zones.iter().find(|zone| zone.superseded) {
                 Some(zone) => Err(format!("{}: the broker has a newer state than ours", zone.apex)),
-                None => Ok(format!("{} zones", content.zones.len())),
+                None if content.zones.len() == 1 => Ok("1 zone is published".into()),
+                None => Ok(format!("{} zones are published", content.zones.len())),
             }
         });
         report
