@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use resolver_core::wire::NameError;
+use resolver_core::wire::{Name, NameError};
 
 use crate::service::{self, Purpose};
 use crate::{config, keys, node, origin};
@@ -120,12 +120,15 @@ fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> E
     let outcome = order.map_err(|error| format!("ZONE: {error}")).and_then(|order| {
         let config: origin::Config = config::load(path).map_err(|error| error.to_string())?;
         let directory = config.state_dir().unwrap_or_default();
-        origin::request(&directory, &order).map_err(|error| {
+        let outcome = origin::request(&directory, &order).map_err(|error| {
             let path = directory.display();
             format!(
                 "no origin listens in {path}: {error}\n  remedy: start it, run this command as its user, or set state_dir to the directory that it uses"
             )
-        })?
+        })?;
+        let zones = config.zone_list.iter().filter_map(|zone| zone.name.parse().ok());
+        let unknown = unknown(zones, &order, &outcome);
+        outcome.map(|text| text + &unknown).map_err(|text| text + &unknown)
     });
     match outcome {
         Ok(text) => {
@@ -137,6 +140,21 @@ fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> E
             ExitCode::FAILURE
         }
     }
+}
+
+/// What to say of zones that the file has and the running origin, which answered a reload, has not.
+fn unknown(
+    zones: impl Iterator<Item = Name>,
+    order: &origin::Request,
+    outcome: &Result<String, String>,
+) -> String {
+    let origin::Request::Reload { zone: asked, .. } = order else { return String::new() };
+    let (Ok(answer) | Err(answer)) = outcome;
+    let is_told = |apex: &Name| answer.lines().any(|line| line.starts_with(&format!("{apex}: ")));
+    zones
+        .filter(|apex| asked.as_ref().is_none_or(|asked| asked == apex) && !is_told(apex))
+        .map(|apex| format!("\n{apex}: the running origin does not have it; restart the origin to add it"))
+        .collect()
 }
 
 fn keygen(file: &std::path::Path) -> ExitCode {
@@ -181,4 +199,25 @@ fn without_broker(command: &str) -> ExitCode {
          remedy: cargo run --release --features broker -p fingerpost -- {command}"
     );
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_zone_that_only_the_file_has_is_told() {
+        let zones = || ["old.example", "new.example"].map(|name| name.parse::<Name>().unwrap()).into_iter();
+        let order = |zone: Option<&str>| origin::Request::Reload {
+            zone: zone.map(|zone| zone.parse().unwrap()),
+            forced: false,
+        };
+        let done = Ok("old.example.: 2 RRsets changed".to_owned());
+        let told = unknown(zones(), &order(None), &done);
+        assert!(told.starts_with("\nnew.example.: ") && told.contains("restart"), "{told}");
+        assert_eq!(unknown(zones(), &order(Some("old.example")), &done), "");
+        let refused = Err("no zone new.example. here".to_owned());
+        assert!(unknown(zones(), &order(Some("new.example")), &refused).contains("restart"));
+    }
 }
