@@ -93,12 +93,17 @@ impl Error {
         let line = error
             .span()
             .map(|span| 1 + text.bytes().take(span.start).filter(|&octet| octet == b'\n').count());
+        let remedy = if error.message().contains("socket address") {
+            "write address and port, such as \"127.0.0.1:5300\" or \"[::1]:5300\""
+        } else {
+            "the samples in config/ explain every key"
+        };
         Self {
             file: path.to_owned(),
             line,
             key: String::new(),
             what: error.message().to_owned(),
-            remedy: "the samples in config/ explain every key".into(),
+            remedy: remedy.into(),
         }
     }
 }

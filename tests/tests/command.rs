@@ -37,6 +37,7 @@ fn a_nodes_configuration_is_checked() {
         ("name = \"here\"", "name = \"no.dots\"", "name"),
         ("name = \"here\"", "nmae = \"here\"", "nmae"),
         ("listen = [", "listen = [ \"nowhere\", ", "line 2"),
+        ("listen = [", "listen = [ \"nowhere\", ", "such as \"127.0.0.1:"),
         ("idle_timeout = 5", "idle_timeout = 0", "idle_timeout"),
         ("[broker]\nhost = \"localhost\"\n", "", "broker"),
         ("host = \"localhost\"", "host = \"localhost\"\nroot = \"a/#\"", "broker.root"),
