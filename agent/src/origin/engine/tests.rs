@@ -4,8 +4,11 @@
 
 use std::path::PathBuf;
 
+use resolver_core::feed::Position;
 use resolver_core::feed::follow::Link;
+use resolver_core::wire::{Class, RelativeName, Rtype};
 
+use super::super::tsig;
 use super::super::tsig::tests::{key, mac_of, sign_request, verify_response};
 use super::super::update::tests::{Line, add, delete, line, message};
 use super::super::zonefile;
