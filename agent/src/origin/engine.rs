@@ -121,7 +121,10 @@ pub(super) struct Zone {
     pub(super) permits: std::collections::BTreeMap<usize, Permit>,
     /// Reloads taken and refused.
     pub(super) reloads: [u64; 2],
-    epoch_begun_at: Option<Instant>,
+    /// Last attempt to begin an epoch because of what the broker has.
+    epoch_tried_at: Option<Instant>,
+    /// The journal did not have it at the start, and the broker has shown no trace of it so far.
+    is_new: bool,
 }
 
 /// All zones.
@@ -214,7 +217,15 @@ impl Engine {
                 .journal
                 .rrsets(&saved)?
                 .map_while(|rrset| rrset.map_err(|error| damage = Some(error)).ok());
-            let sets = self.journal.change_sets(&saved)?;
+            let mut sets = self.journal.change_sets(&saved)?;
+            if sets.last().is_some_and(|newest| !publisher.has_signed(newest)) {
+                // No node that trusts the new key could follow them: buckets tell what they said.
+                tracing::warn!(zone = %apex, "the signing key is another: the zone is published anew in buckets");
+                let batch = self.journal.begin()?;
+                batch.forget_change_sets(&apex)?;
+                batch.commit()?;
+                sets.clear();
+            }
             let restored = publisher.restore(saved.position, &saved.digest, rrsets, sets.into_iter(), now);
             if let Some(error) = damage {
                 return Err(error.into());
@@ -235,8 +246,9 @@ impl Engine {
             fresh = Some(file.rrsets.clone());
         }
         let index = self.zones.len();
+        let is_new = fresh.is_some();
         self.by_name.insert(apex.clone(), index);
-        self.zones.push(Zone { apex, publisher, permits, reloads: [0; 2], epoch_begun_at: None });
+        self.zones.push(Zone { apex, publisher, permits, reloads: [0; 2], epoch_tried_at: None, is_new });
         self.touched.insert(index);
         Ok(fresh)
     }

@@ -254,6 +254,13 @@ impl Batch<'_> {
         self.save(apex, &Saved { position: Position { epoch, serial: 1 }, first: 2, ..saved })
     }
 
+    /// The zone keeps its position and records, but no change-set that led there.
+    pub fn forget_change_sets(&self, apex: &Name) -> Result<(), JournalError> {
+        let saved = self.existing(apex)?;
+        self.empty(CHANGE_SETS, saved.id)?;
+        self.save(apex, &Saved { first: saved.position.serial + 1, ..saved })
+    }
+
     /// These change-sets follow. Those before `oldest_needed` are dropped.
     pub fn append(&self, apex: &Name, sets: &[ChangeSet], oldest_needed: u64) -> Result<(), JournalError> {
         let Some(last) = sets.last() else { return Ok(()) };

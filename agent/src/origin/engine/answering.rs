@@ -97,7 +97,8 @@ impl Engine {
             tracing::info!(zone = %zone.apex, key = %self.keys[signed.key].name, "update refused: not this key's zone");
             return Err(Rcode::REFUSED);
         };
-        if !journal_is_up {
+        // What is newer at the broker stays there: nothing of ours would reach a node.
+        if !journal_is_up || zone.publisher.superseded_by().is_some() {
             return Err(Rcode::SERVFAIL);
         }
         let changes = update::process(&zone.apex, &zone.publisher, query, request, permit)?;
@@ -105,7 +106,9 @@ impl Engine {
             tracing::warn!(zone = %zone.apex, "update refused: {error}");
             match error {
                 CommitError::Full { .. } | CommitError::Poisoned => Rcode::SERVFAIL,
-                CommitError::TooLarge { .. } | CommitError::Crowded { .. } => Rcode::REFUSED,
+                CommitError::TooLarge { .. }
+                | CommitError::Unanswerable { .. }
+                | CommitError::Crowded { .. } => Rcode::REFUSED,
                 CommitError::Invalid { .. } => Rcode::FORMERR,
             }
         })?;

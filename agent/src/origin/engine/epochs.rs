@@ -24,30 +24,49 @@ impl Engine {
         batch.new_epoch(&zone.apex, epoch)?;
         batch.commit()?;
         zone.publisher.begin_epoch(epoch, now);
-        zone.epoch_begun_at = Some(now);
         self.touched.insert(index);
         tracing::warn!(zone = %zone.apex, epoch, "a new epoch begins");
         Ok(zone.publisher.position())
     }
 
-    /// A zone of which the broker has something newer than we know starts a new epoch; but not over and over, since two
-    /// origins for one zone would outbid each other forever.
+    /// What the broker has was looked at. A zone of which it has something newer than we know starts a new epoch; but not
+    /// over and over, since two origins for one zone would outbid each other forever, and not all epochs can begin. Until
+    /// one does, nothing is published and nothing accepted.
     pub(in crate::origin) fn supersede(&mut self, index: usize, now: Instant, unix: u64) {
-        let zone = &self.zones[index];
+        self.tell_of_predecessor(index);
+        let zone = &mut self.zones[index];
         let Some(seen) = zone.publisher.superseded_by() else { return };
-        if zone.epoch_begun_at.is_some_and(|at| now.saturating_since(at) < EPOCH_PAUSE) {
+        if zone.epoch_tried_at.is_some_and(|at| now.saturating_since(at) < EPOCH_PAUSE) {
             return;
         }
+        zone.epoch_tried_at = Some(now);
         tracing::error!(
             zone = %zone.apex, seen = %seen, ours = %zone.publisher.position(),
             "the broker has a newer state signed with our key: the journal was lost or put back, or another origin \
              publishes this zone"
         );
         if let Err(error) = self.begin_epoch(index, now, unix) {
-            tracing::error!("{error}");
+            tracing::error!(
+                "until a new epoch begins, nothing is published and updates are refused: {error}"
+            );
         }
+    }
+
+    /// A zone that is new here but was published before, with our key: what came by UPDATE meanwhile is gone from it.
+    fn tell_of_predecessor(&mut self, index: usize) {
+        let zone = &mut self.zones[index];
+        let seen = zone.publisher.highest_seen();
+        if !zone.is_new || seen.epoch == 0 || seen.epoch >= zone.publisher.position().epoch {
+            return;
+        }
+        zone.is_new = false;
+        tracing::error!(
+            zone = %zone.apex, seen = %seen, ours = %zone.publisher.position(),
+            "the broker has this zone from an earlier origin with our key, but the journal knew nothing of it: it was lost or \
+             moved away, and what came by UPDATE is gone unless a backup of the journal is put back"
+        );
     }
 }
 
-/// Least time between two epochs that are begun because of what the broker has.
+/// Least time between two attempts to begin an epoch because of what the broker has.
 const EPOCH_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);

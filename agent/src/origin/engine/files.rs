@@ -55,6 +55,11 @@ impl Engine {
             return refused(&"the journal cannot be written");
         }
         let zone = &mut self.zones[index];
+        if zone.publisher.superseded_by().is_some() {
+            return refused(
+                &"the broker has a newer state than ours, and no new epoch could begin: see the log",
+            );
+        }
         warn_of(&zone.apex, &file.warnings);
         let mut after = file.rrsets;
         if file.incomplete.is_some() {

@@ -4,8 +4,9 @@
 
 use std::path::PathBuf;
 
-use resolver_core::feed::Position;
 use resolver_core::feed::follow::Link;
+use resolver_core::feed::message::{Kind, open, seal_head};
+use resolver_core::feed::{Digest, Head, Position};
 use resolver_core::wire::{Class, RelativeName, Rtype};
 
 use super::super::tsig;
@@ -373,5 +374,95 @@ fn no_clock_uses_up_the_epochs() {
     assert_eq!(last.epoch, u32::MAX);
     assert!(matches!(engine.begin_epoch(0, now, UNIX), Err(EngineError::LastEpoch(_))));
     assert_eq!(position(&engine), last);
+    site.clear();
+}
+
+/// Lets the publisher find `payload` as the head that the broker retains.
+fn find_head(engine: &mut Engine, head: &Head, site: &Site, now: Instant) {
+    let zone: Name = "example.org".parse().unwrap();
+    let key = keys::load_secret(&site.directory.join("zone.key")).unwrap();
+    let mut payload = vec![0; 512];
+    let len = seal_head(&zone, &key, head, &mut payload).unwrap();
+    let publisher = &mut engine.zones[0].publisher;
+    publisher.handle_link(Link::Up, now);
+    publisher.handle_retained("fingerpost/z/example,org/head", &payload[..len], now);
+}
+
+fn head_at(position: Position) -> Head {
+    Head { position, floor: 1, digest: Digest::default(), rrsets: 3, ring: 1024, buckets: 1, depth: 0 }
+}
+
+#[test]
+fn without_an_epoch_to_begin_nothing_is_accepted() {
+    let site = Site::new("used-up");
+    let mut engine = site.start().unwrap();
+    let now = Instant::from_micros(2_000_000);
+    let before = position(&engine);
+    find_head(&mut engine, &head_at(Position { epoch: u32::MAX, serial: 1 }), &site, now);
+    engine.supersede(0, now, UNIX);
+    let request = signed(1, &[add("new", Rtype::A, &[10, 0, 0, 1])]);
+    assert_eq!(rcode(&ask(&mut engine, &request)), Rcode::SERVFAIL);
+    let file = zonefile::parse(&"example.org".parse().unwrap(), ZONE.as_bytes(), Path::new("zone"));
+    assert!(matches!(engine.reload(0, file, Caution::Usual, now).unwrap(), Reload::Refused(_)));
+    assert!(engine.zones[0].publisher.superseded_by().is_some(), "what health looks at");
+    assert_eq!(position(&engine), before);
+    site.clear();
+}
+
+#[test]
+fn an_older_state_at_the_broker_tells_that_the_journal_is_lost() {
+    let site = Site::new("lost");
+    let mut engine = site.start().unwrap();
+    let now = Instant::from_micros(2_000_000);
+    engine.supersede(0, now, UNIX);
+    assert!(engine.zones[0].is_new, "nothing seen yet");
+    find_head(&mut engine, &head_at(Position { epoch: 5, serial: 9 }), &site, now);
+    engine.supersede(0, now, UNIX);
+    assert!(!engine.zones[0].is_new, "told once");
+    drop(engine);
+    assert!(!site.start().unwrap().zones[0].is_new, "the journal has it");
+    site.clear();
+}
+
+#[test]
+fn after_a_new_signing_key_nothing_bears_the_old_one() {
+    let site = Site::new("rekey");
+    let mut engine = site.start().unwrap();
+    for step in 1..=5_u8 {
+        ask(&mut engine, &signed(step.into(), &[add("new", Rtype::A, &[10, 0, 0, step])]));
+    }
+    let before = (position(&engine), engine.zones[0].publisher.digest());
+    drop(engine);
+    std::fs::remove_file(site.directory.join("zone.key")).unwrap();
+    std::fs::remove_file(keys::public_path(&site.directory.join("zone.key"))).unwrap();
+    keys::generate(&site.directory.join("zone.key")).unwrap();
+    let key = keys::load_secret(&site.directory.join("zone.key")).unwrap().verifying_key();
+    let zone: Name = "example.org".parse().unwrap();
+    // The second start finds change-sets of the new key alone.
+    for step in 6..=7_u8 {
+        let mut engine = site.start().unwrap();
+        ask(&mut engine, &signed(step.into(), &[add("new", Rtype::A, &[10, 0, 0, step])]));
+        assert_eq!(position(&engine).serial, before.0.serial + u64::from(step) - 5);
+        let publisher = &mut engine.zones[0].publisher;
+        let mut now = Instant::from_micros(5_000_000);
+        publisher.handle_link(Link::Up, now);
+        let mut change_sets = BTreeSet::new();
+        for _ in 0..100 {
+            while let Some(publication) = publisher.poll_publish(now) {
+                let kind = match publication.topic.rsplit('/').nth(1) {
+                    Some("c") => Kind::ChangeSet,
+                    Some("s") => Kind::Bucket,
+                    _ => Kind::Head,
+                };
+                change_sets.extend(Some(publication.topic.clone()).filter(|_| kind == Kind::ChangeSet));
+                assert!(open(kind, &zone, &[key], &publication.payload).is_ok(), "{}", publication.topic);
+                publisher.handle_ack(publication.token, now);
+            }
+            let Some(at) = publisher.poll_at() else { break };
+            now = now.max(at);
+            publisher.handle_timeout(now);
+        }
+        assert_eq!(change_sets.len(), usize::from(step) - 5, "{change_sets:?}");
+    }
     site.clear();
 }

@@ -8,7 +8,7 @@ use resolver_core::Instant;
 use resolver_core::feed::message::seal_change_set;
 use resolver_core::feed::{Digest, Position};
 use resolver_core::records::ChangeError;
-use resolver_core::wire::Rtype;
+use resolver_core::wire::{Name, Rtype};
 
 use super::rrset::{ChangeBuf, Key};
 use super::{ChangeSet, Publisher};
@@ -24,6 +24,13 @@ pub enum CommitError {
         octets: usize,
         /// What there is.
         limit: usize,
+    },
+    /// No DNS message can carry the RRset as an answer, whatever the payload limit.
+    Unanswerable {
+        /// Owner and type.
+        rrset: String,
+        /// What the answer takes.
+        octets: usize,
     },
     /// Too many large RRsets whose keys have nearly the same hash: they cannot be told apart by splitting buckets.
     Crowded {
@@ -53,6 +60,11 @@ impl fmt::Display for CommitError {
                 f,
                 "{rrset} takes {octets} octets, but a message carries only {limit}: \
                  raise payload_limit if every node of the zone can hold more"
+            ),
+            Self::Unanswerable { rrset, octets } => write!(
+                f,
+                "{rrset} takes {octets} octets in an answer, but a DNS message carries only {MAX_MESSAGE}: \
+                 have fewer or shorter records there"
             ),
             Self::Crowded { rrset } => {
                 write!(f, "{rrset} shares its bucket with RRsets so large that they do not fit one message")
@@ -212,6 +224,7 @@ impl Publisher<'_> {
     /// `changes` without those that change nothing, the last of each key.
     fn effective(&self, changes: Vec<ChangeBuf>) -> Result<Vec<Measured>, CommitError> {
         let sizes = self.check_sizes(&changes)?;
+        changes.iter().try_for_each(|change| check_answer(change, &self.settings.zone))?;
         let mut last: BTreeMap<Key, (ChangeBuf, usize)> = BTreeMap::new();
         for (change, octets) in changes.into_iter().zip(sizes) {
             last.insert(change.key(), (change, octets));
@@ -311,6 +324,17 @@ impl Measured {
     }
 }
 
+/// Whether the RRset fits an answer: what a node cannot say even over TCP should not be there.
+pub(super) fn check_answer(change: &ChangeBuf, zone: &Name) -> Result<(), CommitError> {
+    let owner = change.owner().as_wire().len() + zone.as_wire().len();
+    let records: usize = change.rdatas().map(|rdata| RECORD_LEN + rdata.len()).sum();
+    let octets = HEADER_LEN + owner + QUESTION_LEN + records + OPT_LEN;
+    if octets > MAX_MESSAGE {
+        return Err(CommitError::Unanswerable { rrset: change.describe(zone), octets });
+    }
+    Ok(())
+}
+
 /// Packs changes into lists of at most `capacity` octets.
 fn split(changes: Vec<Measured>, capacity: usize) -> Vec<Vec<Measured>> {
     let mut owners: BTreeMap<Box<[u8]>, Vec<Measured>> = BTreeMap::new();
@@ -360,6 +384,15 @@ fn split(changes: Vec<Measured>, capacity: usize) -> Vec<Vec<Measured>> {
     parts
 }
 
+/// Longest DNS message: TCP's length field has two octets (RFC 1035 section 4.2.2).
+const MAX_MESSAGE: usize = 0xFFFF;
+const HEADER_LEN: usize = 12;
+/// Type and class after the name.
+const QUESTION_LEN: usize = 4;
+/// A pointer to the name in the question, type, class, TTL, length.
+const RECORD_LEN: usize = 2 + 10;
+/// OPT without options.
+const OPT_LEN: usize = 11;
 /// Highest TTL (RFC 2181 section 8).
 const MAX_TTL: u32 = i32::MAX as u32;
 

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use resolver_core::Instant;
-use resolver_core::feed::message::{DEFAULT_PAYLOAD_LIMIT, OVERHEAD, encoded_len};
+use resolver_core::feed::message::{DEFAULT_PAYLOAD_LIMIT, Kind, OVERHEAD, encoded_len, open};
 use resolver_core::feed::{BucketId, Digest, Position};
 use resolver_core::records::{Memory, Usage};
 use resolver_core::wire::{Name, RelativeName, Rtype};
@@ -211,7 +211,13 @@ impl<'m> Publisher<'m> {
         rrsets: impl Iterator<Item = ChangeBuf>,
         now: Instant,
     ) -> Result<(), CommitError> {
-        self.fill(rrsets)?;
+        let mut unfit = None;
+        let zone = self.settings.zone.clone();
+        self.fill(rrsets.map_while(|rrset| {
+            unfit = commit::check_answer(&rrset, &zone).err();
+            unfit.is_none().then_some(rrset)
+        }))?;
+        unfit.map_or(Ok(()), Err)?;
         self.begin_epoch(epoch, now);
         Ok(())
     }
@@ -336,6 +342,17 @@ impl Publisher<'_> {
     /// is published until an epoch higher than this one's is begun.
     pub fn superseded_by(&self) -> Option<Position> {
         self.readback.superseded_by()
+    }
+
+    /// Newest position of all authentic messages of ours that were found at the broker; epoch 0: none was.
+    pub fn highest_seen(&self) -> Position {
+        self.readback.highest_seen()
+    }
+
+    /// Whether a change-set bears our signature: false for those from before the key was changed.
+    pub fn has_signed(&self, set: &ChangeSet) -> bool {
+        let keys = [self.key.verifying_key()];
+        open(Kind::ChangeSet, &self.settings.zone, &keys, &set.payload).is_ok()
     }
 
     fn unpublished(&self) -> usize {

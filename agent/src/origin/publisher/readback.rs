@@ -82,6 +82,10 @@ impl ReadBack {
         self.superseded_by
     }
 
+    pub(super) fn highest_seen(&self) -> Position {
+        self.highest_seen
+    }
+
     /// A new epoch begins.
     pub(super) fn start_over(&mut self, epoch: u32) {
         self.superseded_by = (self.highest_seen.epoch >= epoch).then_some(self.highest_seen);

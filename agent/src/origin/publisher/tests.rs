@@ -724,3 +724,72 @@ proptest! {
         prop_assert_eq!(digest, world.publisher.digest());
     }
 }
+
+/// Whether a CNAME record stands beside anything else.
+fn has_alias_beside_others(content: &BTreeMap<RrsetKey, ChangeBuf>) -> bool {
+    let is_alias = |(_, rtype): &&RrsetKey| *rtype == Rtype::CNAME;
+    content
+        .keys()
+        .filter(is_alias)
+        .any(|(owner, _)| content.keys().filter(|(other, _)| other == owner).count() > 1)
+}
+
+#[test]
+fn parts_of_a_large_change_put_no_alias_beside_others() {
+    let wire = owner("x");
+    let x = RelativeName::from_wire(&wire).unwrap();
+    let alias = ChangeBuf::rrset(x, Rtype::CNAME, 60, vec![b"\x03www\0"]).unwrap();
+    let large = |rtype: u16| {
+        let rdata = [200; 200];
+        ChangeBuf::rrset(x, Rtype(rtype), 60, vec![&rdata]).unwrap()
+    };
+    let others: Vec<ChangeBuf> = (65_280..65_284).map(large).collect();
+    let removal = |rrset: &ChangeBuf| ChangeBuf::removal(rrset.owner(), rrset.rtype());
+    let forth: Vec<ChangeBuf> = others.iter().cloned().chain([removal(&alias)]).chain(hosts(40)).collect();
+    let back: Vec<ChangeBuf> = [alias.clone()].into_iter().chain(others.iter().map(removal)).collect();
+    // Removals take little: they get a part of their own only beside something large.
+    let crowd = ["b", "c", "d", "e"].map(|name| txt(name, 300));
+    let back: Vec<ChangeBuf> = back.into_iter().chain(crowd).collect();
+    let mut publisher = World::new(16, vec![alias.clone()]).publisher;
+    let mut content = BTreeMap::from([((owner("x"), Rtype::CNAME), alias)]);
+    for changes in [forth, back] {
+        publisher.apply(changes).unwrap();
+        let parts: Vec<Vec<ChangeBuf>> = publisher.seal().iter().map(|set| set.changes.clone()).collect();
+        assert!(parts.len() > 2, "{}", parts.len());
+        for change in parts.into_iter().flat_map(|part| part.into_iter().map(Some).chain([None])) {
+            match change {
+                Some(change) if change.is_removal() => {
+                    content.remove(&(change.owner().as_wire().to_vec(), change.rtype()));
+                }
+                Some(change) => {
+                    content.insert((change.owner().as_wire().to_vec(), change.rtype()), change);
+                }
+                None => assert!(!has_alias_beside_others(&content), "{:?}", content.keys()),
+            }
+        }
+        publisher.confirm(Instant::from_micros(2));
+    }
+}
+
+#[test]
+fn what_no_answer_can_carry_is_refused() {
+    let many = |count: u16| {
+        let rdatas: Vec<[u8; 2]> = (0..count).map(u16::to_be_bytes).collect();
+        ChangeBuf::rrset(
+            RelativeName::APEX,
+            Rtype(65_280),
+            60,
+            rdatas.iter().map(|rdata| &rdata[..]).collect(),
+        )
+    };
+    let settings = Settings { payload_limit: 262_144, ..settings(16) };
+    let publisher = || Publisher::new(settings.clone(), key(), memory(20_000), 1).unwrap();
+    // 12 octets of header, 17 of question, 11 of OPT, 14 a record.
+    let (most, more) = (many(4_678).unwrap(), many(4_679).unwrap());
+    let now = Instant::from_micros(1);
+    let mut taken = publisher();
+    taken.load(5, std::iter::once(most), now).unwrap();
+    let refused = |error| matches!(error, CommitError::Unanswerable { octets: 65_546, .. });
+    assert!(refused(taken.apply(vec![more.clone()]).unwrap_err()));
+    assert!(refused(publisher().load(5, std::iter::once(more), now).unwrap_err()));
+}
