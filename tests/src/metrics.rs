@@ -4,6 +4,20 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+/// Status of a process's `/health`; `None` if nobody answers.
+pub fn health(server: SocketAddr) -> Option<u16> {
+    get(server, "/health")?.split(' ').nth(1)?.parse().ok()
+}
+
+fn get(server: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).ok()?;
+    String::from_utf8(reply).ok()
+}
+
 /// The samples of one scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
@@ -13,12 +27,7 @@ pub struct Metrics {
 impl Metrics {
     /// Fetches them; `None` if nobody answers.
     pub fn fetch(server: SocketAddr) -> Option<Self> {
-        let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).ok()?;
-        let reply = String::from_utf8(reply).ok()?;
+        let reply = get(server, "/metrics")?;
         let (head, text) = reply.split_once("\r\n\r\n")?;
         head.starts_with("HTTP/1.1 200").then(|| Self { text: text.to_owned() })
     }

@@ -299,4 +299,5 @@ fn an_origin_without_its_state_begins_a_new_epoch() {
     let after = converge(&site.origin, &site.node, &site.zone);
     assert!(after.epoch > before.epoch, "{before:?} then {after:?}");
     assert_eq!(after.digest, before.digest, "the zone file is the same");
+    assert_eq!(site.origin.log().matches("the journal knew nothing of it").count(), 1);
 }

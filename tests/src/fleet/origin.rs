@@ -5,13 +5,13 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use super::{State, Zone, zone_label};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, health};
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::{DEADLINE, eventually, eventually_within};
@@ -174,9 +174,43 @@ impl Origin {
         self.await_ready(DEADLINE);
     }
 
+    /// Starts it again, able to bear that a file cannot grow (see [`Self::limit_files`]), with a limit from the start
+    /// if one is given; does not wait.
+    pub fn start_bounded(&mut self, octets: Option<u64>) {
+        // A shell can ignore the signal that comes with such a write, and what it ignores stays ignored.
+        let mut command = Command::new("sh");
+        let limit = octets.map(|octets| format!("ulimit -S -f {}; ", octets / 512)).unwrap_or_default();
+        command.arg("-c").arg(format!("trap '' XFSZ; {limit}exec \"$@\"")).arg("sh");
+        command.arg(binary::fingerpost()).args(["origin", "--config"]).arg(&self.config);
+        self.process = Process::start("origin", &mut command, &self.log);
+    }
+
+    /// Lets no file of the running process grow beyond so many octets, as on a full disk; `None`: any size.
+    pub fn limit_files(&self, octets: Option<u64>) {
+        let limit = Rlimit { current: octets, maximum: None };
+        let process = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
+        prlimit(process, Resource::Fsize, limit).unwrap_or_else(|error| panic!("prlimit: {error}"));
+    }
+
+    /// Waits until it is ready.
+    #[track_caller]
+    pub fn await_started(&mut self) {
+        self.await_ready(DEADLINE);
+    }
+
+    /// Status of `/health`.
+    pub fn health(&self) -> Option<u16> {
+        health(self.metrics.address())
+    }
+
+    /// The directory of its state.
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     /// Deletes its state (while it is down).
     pub fn forget(&self) {
-        let state = self.directory.join("state");
+        let state = self.state_directory();
         fs::remove_dir_all(&state).unwrap_or_else(|error| panic!("{}: {error}", state.display()));
     }
 
