@@ -147,11 +147,17 @@ fn a_first_start_on_a_full_disk_leaves_nothing_in_the_way() {
 #[test]
 fn a_first_start_that_is_killed_at_any_moment_leaves_nothing_in_the_way() {
     let mut site = site("first-killed");
-    for millis in (0..60).step_by(3) {
+    let state = site.origin.state_directory();
+    let has_begun = || std::fs::read_dir(&state).is_ok_and(|mut entries| entries.next().is_some());
+    for step in 0..20 {
         site.origin.kill();
         site.origin.forget();
         site.origin.start_bounded(None);
-        std::thread::sleep(Duration::from_millis(millis));
+        while !has_begun() {
+            std::hint::spin_loop();
+        }
+        // From the moment in which the first file is there.
+        std::thread::sleep(Duration::from_micros(step * 100));
         site.origin.kill();
         site.origin.restart();
     }
