@@ -13,7 +13,7 @@
 //! Owners are relative to the zone, in lower-case wire form. `first` is the oldest change-set kept.
 
 use std::fmt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,7 +91,10 @@ impl Journal {
     /// Opens or creates it.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         let mut journal = Self { database: None, path: path.into() };
-        if !path.exists() {
+        if path.exists() {
+            // Earlier versions left that to the umask. It may be somebody else's, who lets us write: then it stays so.
+            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600));
+        } else {
             journal.create().map_err(|error| JournalError::Disk(path.into(), error))?;
         }
         journal.reopen()?;

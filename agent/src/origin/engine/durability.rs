@@ -25,17 +25,7 @@ impl Engine {
             return Ok(Ok(()));
         }
         let stored = self.store(&changed, file);
-        match &stored {
-            Ok(()) => {
-                self.tally.commits += 1;
-                self.is_failing = false;
-            }
-            Err(_) => {
-                self.tally.commit_failures += 1;
-                self.is_failing = true;
-                self.journal_down = Some(now);
-            }
-        }
+        self.note_commit(&stored, now);
         for index in changed {
             let zone = &mut self.zones[index];
             if stored.is_ok() {
@@ -53,6 +43,17 @@ impl Engine {
             self.reopen_journal(now)?;
         }
         Ok(stored)
+    }
+
+    /// Counts a commit. After one that failed, the journal has to be opened again before the next.
+    pub(super) fn note_commit(&mut self, stored: &Result<(), JournalError>, now: Instant) {
+        self.is_failing = stored.is_err();
+        if self.is_failing {
+            self.tally.commit_failures += 1;
+            self.journal_down = Some(now);
+        } else {
+            self.tally.commits += 1;
+        }
     }
 
     fn store(

@@ -20,9 +20,13 @@ impl Engine {
         let next = past.checked_add(1).ok_or_else(|| EngineError::LastEpoch(Box::new(zone.apex.clone())))?;
         // A clock beyond 2106 is wrong, and would leave no epoch after this one.
         let epoch = u32::try_from(unix).unwrap_or(next).max(next);
-        let batch = self.journal.begin()?;
-        batch.new_epoch(&zone.apex, epoch)?;
-        batch.commit()?;
+        let stored = self.journal.begin().and_then(|batch| {
+            batch.new_epoch(&zone.apex, epoch)?;
+            batch.commit()
+        });
+        self.note_commit(&stored, now);
+        stored?;
+        let zone = &mut self.zones[index];
         zone.publisher.begin_epoch(epoch, now);
         self.touched.insert(index);
         tracing::warn!(zone = %zone.apex, epoch, "a new epoch begins");

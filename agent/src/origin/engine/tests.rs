@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use resolver_core::feed::follow::Link;
@@ -358,7 +359,12 @@ fn an_interrupted_first_start_leaves_nothing_in_the_way() {
     let engine = site.start().unwrap();
     assert!(!site.directory.join("journal.redb.new").exists());
     drop(engine);
+    let journal = site.directory.join("journal.redb");
+    let mode = || journal.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&journal, std::fs::Permissions::from_mode(0o644)).unwrap();
     site.start().unwrap();
+    assert_eq!(mode(), 0o600, "as earlier versions left it");
     site.clear();
 }
 
