@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use resolver_core::wire::{Name, NameError};
 
 use crate::service::{self, Purpose};
-use crate::{config, keys, node, origin};
+use crate::{keys, node, origin};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -118,16 +118,15 @@ pub fn main() -> ExitCode {
 /// Gives an order to the origin that runs with the configuration file `path`.
 fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> ExitCode {
     let outcome = order.map_err(|error| format!("ZONE: {error}")).and_then(|order| {
-        let config: origin::Config = config::load(path).map_err(|error| error.to_string())?;
-        let directory = config.state_dir().unwrap_or_default();
+        let outline = origin::Outline::load(path).map_err(|error| error.to_string())?;
+        let directory = outline.state_dir().unwrap_or_default();
         let outcome = origin::request(&directory, &order).map_err(|error| {
             let path = directory.display();
             format!(
                 "no origin listens in {path}: {error}\n  remedy: start it, run this command as its user, or set state_dir to the directory that it uses"
             )
         })?;
-        let zones = config.zone_list.iter().filter_map(|zone| zone.name.parse().ok());
-        let unknown = unknown(zones, &order, &outcome);
+        let unknown = unknown(outline.zones(), &order, &outcome);
         outcome.map(|text| text + &unknown).map_err(|text| text + &unknown)
     });
     match outcome {

@@ -29,7 +29,17 @@ pub trait Document: DeserializeOwned {
 
 /// Reads, parses and completes `path`.
 pub fn load<D: Document>(path: &Path) -> Result<D, Error> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error {
+    parse(&read_text(path)?, path)
+}
+
+/// Reads and parses `path`, and checks nothing that TOML does not.
+pub fn read<D: DeserializeOwned>(path: &Path) -> Result<D, Error> {
+    let text = read_text(path)?;
+    toml::from_str(&text).map_err(|error| Error::of_toml(&error, &text, path))
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| Error {
         file: path.to_owned(),
         line: None,
         key: String::new(),
@@ -37,8 +47,7 @@ pub fn load<D: Document>(path: &Path) -> Result<D, Error> {
         remedy:
             "give an existing file with --config; the directory config/ of the sources has commented samples"
                 .into(),
-    })?;
-    parse(&text, path)
+    })
 }
 
 /// Like [`load`] for a text that stands (or will stand) in `path`.

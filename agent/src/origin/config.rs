@@ -193,8 +193,13 @@ impl Config {
 
     /// Where to keep state: the configured directory, else the one that systemd made for the unit.
     pub fn state_dir(&self) -> Option<PathBuf> {
-        self.state_dir.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
+        state_dir(&self.state_dir)
     }
+}
+
+/// See [`Config::state_dir`].
+pub(super) fn state_dir(configured: &Option<PathBuf>) -> Option<PathBuf> {
+    configured.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
 }
 
 impl Tsig {

@@ -21,6 +21,8 @@ mod engine;
 pub mod journal;
 #[cfg(feature = "net")]
 mod keeper;
+#[cfg(feature = "net")]
+mod outline;
 pub mod publisher;
 #[cfg(feature = "net")]
 mod report;
@@ -39,5 +41,7 @@ pub use config::{Config, Grant, Tsig, Update, Zone};
 pub use control::{Request, request};
 #[cfg(feature = "net")]
 pub use engine::{Engine, EngineError};
+#[cfg(feature = "net")]
+pub use outline::Outline;
 #[cfg(feature = "net")]
 pub use run::{Error, run};
