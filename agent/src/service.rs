@@ -145,7 +145,10 @@ pub async fn cancel_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::warn!("signals cannot be received; only SIGKILL will end this program");
+        tracing::warn!(
+            remedy = "raise the limit on open files, and start it again",
+            "signals cannot be received; only SIGKILL will end this program"
+        );
         return;
     };
     let mut next = async || {

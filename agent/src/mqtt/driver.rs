@@ -184,7 +184,8 @@ impl Link {
                     tracing::error!(
                         filter,
                         reason,
-                        "the broker refuses a subscription: let this client read that topic (its ACL)"
+                        remedy = "let this client read that topic: the broker's access rules",
+                        "the broker refuses a subscription"
                     );
                 }
                 None
@@ -260,7 +261,14 @@ impl Driver {
                     "still no connection to the broker"
                 );
             } else {
-                tracing::warn!(host, port, ?version, reason = failure.reason, "no connection to the broker");
+                tracing::warn!(
+                    host,
+                    port,
+                    ?version,
+                    reason = failure.reason,
+                    remedy = "check [broker]: host, port, password and TLS, and the broker itself; it is tried again",
+                    "no connection to the broker"
+                );
             }
             last_reason.clone_from(&failure.reason);
             if self.events.send(Event::Down(failure.reason)).await.is_err() {

@@ -115,6 +115,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         Some(directory) => Some(Arc::new(StateFiles::open(directory, &view)?)),
         None => {
             tracing::warn!(
+                remedy = "set state_dir to a directory that survives a restart",
                 "no state_dir: after a restart without a broker this node will have nothing to answer"
             );
             None

@@ -125,7 +125,10 @@ impl StateFiles {
                 Err(damage) => {
                     self.tally.damaged.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(
-                        zone = %file.apex, file = %file.path.display(), "last known good is not used: {damage}"
+                        zone = %file.apex, file = %file.path.display(),
+                        remedy = "nothing, if the broker is there: the zone comes from it, and the file is written anew; if \
+                                  it happens again, look at the disk",
+                        "last known good is not used: {damage}"
                     );
                 }
             }
@@ -388,7 +391,11 @@ pub(super) async fn keep_saving(
                 if let Err(error) = files.save(index, &view) {
                     files.tally.failed.fetch_add(1, Ordering::Relaxed);
                     let ZoneFile { path, apex, .. } = &files.zones[index];
-                    tracing::error!(zone = %apex, file = %path.display(), %error, "last known good is not saved");
+                    tracing::error!(
+                        zone = %apex, file = %path.display(), %error,
+                        remedy = "see that the disk has room and that this user may write to state_dir",
+                        "last known good is not saved"
+                    );
                 }
             });
             // Its outcome is told where it happens.

@@ -81,7 +81,12 @@ pub(super) fn serve(directory: &Path, desk: Desk, stop: CancellationToken) {
     match bound {
         Ok(listener) => drop(tokio::spawn(accept(listener, desk, stop))),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "no control socket; SIGHUP reloads zone files")
+            tracing::warn!(
+                path = %path.display(), %error,
+                remedy = "see that this user may write to state_dir, and that its name has less than 100 octets; SIGHUP \
+                          reloads zone files all the same",
+                "no control socket: `fingerpost reload` and `new-epoch` find nobody"
+            )
         }
     }
 }

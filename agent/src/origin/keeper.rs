@@ -186,7 +186,11 @@ impl Keeper {
             Event::Refused { token, reason } => {
                 let zone =
                     self.engine.zones.get((token >> TOKEN_BITS) as usize).map(|zone| zone.apex.to_string());
-                tracing::error!(zone, %reason, "the broker refuses what is published: see its limits and access rules");
+                tracing::error!(
+                    zone, %reason,
+                    remedy = "see the broker's limits, and that its access rules let this client write there",
+                    "the broker refuses what is published"
+                );
             }
         }
     }
@@ -285,7 +289,8 @@ impl Keeper {
             Err(Unsent::Busy) => self.held = Some(outgoing),
             Err(Unsent::Invalid) => {
                 tracing::error!(
-                    "a message exceeds what the broker takes: lower payload_limit, or raise its limit"
+                    remedy = "lower payload_limit, or raise the broker's limit",
+                    "a message exceeds what the broker takes"
                 );
             }
         }

@@ -145,7 +145,7 @@ impl Worker {
                 // An ICMP error about an earlier reply is reported here; it concerns no one.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) => {
-                    tracing::warn!(%error, "receiving queries fails");
+                    tracing::warn!(%error, remedy = "restart the node if this goes on", "receiving queries fails");
                     std::thread::sleep(ERROR_PAUSE);
                 }
             }

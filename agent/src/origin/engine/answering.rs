@@ -8,6 +8,7 @@ use resolver_core::wire::{
 use super::super::publisher::CommitError;
 use super::super::tsig::{self, Signed, TsigError};
 use super::super::update;
+use super::durability::JOURNAL_REMEDY;
 use super::replay::front;
 use super::{Engine, EngineError};
 
@@ -26,7 +27,10 @@ impl Engine {
             requests.iter().map(|request| self.judge(request, is_up, unix)).collect();
         let committed = self.commit(None, now)?;
         if let Err(error) = &committed {
-            tracing::error!("updates are refused until the journal can be written: {error}");
+            tracing::error!(
+                remedy = JOURNAL_REMEDY,
+                "updates are refused until the journal can be written: {error}"
+            );
         }
         let respond = |verdict| self.respond(verdict, committed.is_ok(), unix);
         Ok(verdicts.into_iter().map(respond).collect())

@@ -85,7 +85,7 @@ impl Engine {
     fn reopen_journal(&mut self, now: Instant) -> Result<(), EngineError> {
         self.journal_down = Some(now);
         if let Err(error) = self.journal.reopen() {
-            tracing::error!("{error}");
+            tracing::error!(remedy = JOURNAL_REMEDY, "{error}");
             return Ok(());
         }
         // A commit that failed may be durable all the same, and then was answered wrongly: everything has to agree.
@@ -94,7 +94,7 @@ impl Engine {
                 Ok(saved) if saved.is_some_and(|saved| saved.position == zone.publisher.position()) => {}
                 Ok(_) => return Err(EngineError::OutOfStep(Box::new(zone.apex.clone()))),
                 Err(error) => {
-                    tracing::error!("{error}");
+                    tracing::error!(remedy = JOURNAL_REMEDY, "{error}");
                     return Ok(());
                 }
             }
@@ -106,3 +106,6 @@ impl Engine {
 
 /// How long after a failure of the disk it is tried again.
 const REOPEN_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+/// What helps where the journal cannot be written.
+pub(super) const JOURNAL_REMEDY: &str =
+    "see that the disk has room and that this user may write to state_dir; it is tried again";

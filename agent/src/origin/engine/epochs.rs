@@ -3,6 +3,7 @@
 use resolver_core::Instant;
 use resolver_core::feed::Position;
 
+use super::durability::JOURNAL_REMEDY;
 use super::{Engine, EngineError};
 
 /// # Epochs
@@ -46,11 +47,13 @@ impl Engine {
         zone.epoch_tried_at = Some(now);
         tracing::error!(
             zone = %zone.apex, seen = %seen, ours = %zone.publisher.position(),
+            remedy = "if another origin publishes this zone, stop one of them; else nothing: a new epoch begins",
             "the broker has a newer state signed with our key: the journal was lost or put back, or another origin \
              publishes this zone"
         );
         if let Err(error) = self.begin_epoch(index, now, unix) {
             tracing::error!(
+                remedy = JOURNAL_REMEDY,
                 "until a new epoch begins, nothing is published and updates are refused: {error}"
             );
         }
@@ -66,8 +69,9 @@ impl Engine {
         zone.is_new = false;
         tracing::error!(
             zone = %zone.apex, seen = %seen, ours = %zone.publisher.position(),
+            remedy = "put a backup of the journal back, or send those updates again",
             "the broker has this zone from an earlier origin with our key, but the journal knew nothing of it: it was lost or \
-             moved away, and what came by UPDATE is gone unless a backup of the journal is put back"
+             moved away, and what came by UPDATE is gone"
         );
     }
 }

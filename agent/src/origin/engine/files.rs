@@ -91,7 +91,11 @@ impl Engine {
         }
         let soa = zone.publisher.rrset(RelativeName::APEX, Rtype::SOA);
         if diff::settle_soa(soa.as_ref(), &mut changes) {
-            tracing::warn!(zone = %zone.apex, "the file's SOA serial is not ahead; the zone's own is raised instead");
+            tracing::warn!(
+                zone = %zone.apex,
+                remedy = "raise the serial in the file with each change, or leave it to the origin",
+                "the file's SOA serial is not ahead; the zone's own is raised instead"
+            );
         }
         let count = changes.len();
         if let Err(error) = zone.publisher.apply(changes) {
