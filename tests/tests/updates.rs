@@ -227,6 +227,25 @@ fn only_the_zones_key_may_update() {
 
     assert_eq!(site.origin.state(&site.zone), before);
     assert!(site.node.dns().addresses("intruder.example.com.").is_empty());
+
+    // The log says of each kind once who it was and what helps.
+    let log = site.origin.log();
+    for (reason, remedy) in [
+        ("unsigned", "nsupdate -k"),
+        ("badkey", "add a [[tsig]]"),
+        ("badsig", "same secret"),
+        ("badtime", "set the clocks"),
+        ("zone", "a zone of this origin"),
+    ] {
+        let lines: Vec<&str> =
+            log.lines().filter(|line| line.contains(&format!("reason=\"{reason}\""))).collect();
+        let [line] = lines[..] else { panic!("{reason}: {log}") };
+        assert!(line.contains(" client=127.0.0.1:") && line.contains(" zone=example."), "{line}");
+        assert!(line.split(" remedy=").nth(1).is_some_and(|text| text.contains(remedy)), "{line}");
+    }
+    let metrics = site.origin.metrics();
+    let refused = |reason| metrics.count("fingerpost_origin_updates_refused_total", &[reason]);
+    assert_eq!((refused("reason=\"badtime\""), refused("reason=\"unsigned\"")), (2, 1));
 }
 
 #[test]

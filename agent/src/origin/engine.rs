@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use resolver_core::Instant;
@@ -23,11 +24,14 @@ mod answering;
 mod durability;
 mod epochs;
 mod files;
+mod refusals;
 mod replay;
 #[cfg(test)]
 mod tests;
 
 use files::warn_of;
+pub(super) use refusals::Reason;
+use refusals::Refusals;
 use replay::Answered;
 
 /// Why an origin cannot start or go on.
@@ -112,6 +116,8 @@ pub(super) struct Tally {
     pub commit_failures: u64,
     /// Responses by code, the last for all others.
     pub rcodes: [u64; 12],
+    /// Updates refused, by [`Reason`].
+    pub refused: [u64; Reason::ALL.len()],
 }
 
 /// A zone with what belongs to it.
@@ -127,6 +133,15 @@ pub(super) struct Zone {
     is_new: bool,
 }
 
+/// A DNS message and who sent it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The message.
+    pub message: Vec<u8>,
+    /// Its sender.
+    pub client: SocketAddr,
+}
+
 /// All zones.
 pub struct Engine {
     pub(super) zones: Vec<Zone>,
@@ -140,6 +155,7 @@ pub struct Engine {
     round: HashMap<[u8; 16], Rcode>,
     /// The last commit failed. Whether the next one does, only an update can tell.
     is_failing: bool,
+    refusals: Refusals,
     pub(super) tally: Tally,
     /// Zones whose publishers may have something to do.
     pub(super) touched: BTreeSet<usize>,
@@ -168,6 +184,7 @@ impl Engine {
             answered: Answered::default(),
             round: HashMap::new(),
             is_failing: false,
+            refusals: Refusals::default(),
             tally: Tally::default(),
             touched: BTreeSet::new(),
         };

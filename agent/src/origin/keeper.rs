@@ -16,7 +16,7 @@ use resolver_core::feed::follow::{Link, Subscription, SubscriptionAction};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::{Caution, Engine, EngineError, Reload};
+use super::engine::{Caution, Engine, EngineError, Reload, Request};
 use super::publisher::Publication;
 use super::report::Report;
 use super::server::ReplyTo;
@@ -26,7 +26,7 @@ use crate::mqtt::{Client, Event, Unsent};
 /// What others ask of the keeper.
 pub(super) enum Task {
     /// A DNS message.
-    Message { message: Vec<u8>, reply: ReplyTo },
+    Message { request: Request, reply: ReplyTo },
     /// A zone file was read.
     Reload {
         zone: usize,
@@ -297,10 +297,10 @@ impl Keeper {
     }
 }
 
-fn sort(task: Task, messages: &mut (Vec<Vec<u8>>, Vec<ReplyTo>), others: &mut VecDeque<Task>) {
+fn sort(task: Task, messages: &mut (Vec<Request>, Vec<ReplyTo>), others: &mut VecDeque<Task>) {
     match task {
-        Task::Message { message, reply } => {
-            messages.0.push(message);
+        Task::Message { request, reply } => {
+            messages.0.push(request);
             messages.1.push(reply);
         }
         other => others.push_back(other),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::engine::{Engine, Tally};
+use super::engine::{Engine, Reason, Tally};
 use super::publisher::Status;
 use crate::metrics::{Exposition, Kind, Registry};
 use crate::mqtt::Client;
@@ -158,7 +158,8 @@ fn zones(out: &mut Exposition, zones: &[ZoneReport]) {
 }
 
 fn requests(out: &mut Exposition, content: &Content) {
-    let Tally { updates, repeated, queries, ignored, commits, commit_failures, rcodes } = content.tally;
+    let Tally { updates, repeated, queries, ignored, commits, commit_failures, rcodes, refused } =
+        content.tally;
     for (name, help, value) in [
         ("origin_updates_total", "UPDATE messages received.", updates),
         ("origin_updates_repeated_total", "Of these, repetitions answered from memory.", repeated),
@@ -173,6 +174,14 @@ fn requests(out: &mut Exposition, content: &Content) {
     out.family("origin_responses_total", "Responses by code.", Kind::Counter);
     for (rcode, count) in RCODES.iter().zip(rcodes) {
         out.sample(&[("rcode", rcode)], count as f64);
+    }
+    out.family(
+        "origin_updates_refused_total",
+        "Updates refused, by reason; the log has examples.",
+        Kind::Counter,
+    );
+    for (reason, count) in Reason::ALL.into_iter().zip(refused) {
+        out.sample(&[("reason", reason.name())], count as f64);
     }
     out.family("origin_accepting", "Whether updates can be made durable.", Kind::Gauge);
     out.sample(&[], f64::from(u8::from(content.accepting)));

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Update;
+use super::engine::Request;
 use super::keeper::Task;
 use crate::metrics::{Counter, Registry};
 
@@ -93,9 +94,9 @@ async fn receive_datagrams(
     while let Some(received) = shared.stop.run_until_cancelled(socket.recv_from(&mut datagram)).await {
         // An error here is the echo of an earlier datagram to a port that is closed by now.
         let Ok((len, client)) = received else { continue };
-        let message = datagram[..len].to_vec();
+        let request = Request { message: datagram[..len].to_vec(), client };
         let reply = ReplyTo::Udp(responses.clone(), client);
-        if shared.tasks.try_send(Task::Message { message, reply }).is_err() {
+        if shared.tasks.try_send(Task::Message { request, reply }).is_err() {
             shared.dropped[BUSY].increment();
         }
     }
@@ -119,7 +120,7 @@ async fn accept(listener: TcpListener, shared: Shared) {
                 tokio::spawn(async move {
                     // The end of a connection, however it comes, is nobody's error but its own.
                     let stop = shared.stop.clone();
-                    let _ = stop.run_until_cancelled(converse(stream, &shared)).await;
+                    let _ = stop.run_until_cancelled(converse(stream, client, &shared)).await;
                     drop(place);
                 });
             }
@@ -168,7 +169,7 @@ impl Drop for Place {
 }
 
 /// Messages one after the other, each answered before the next is read.
-async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, client: SocketAddr, shared: &Shared) -> io::Result<()> {
     let idle = Duration::from_secs(shared.limits.idle_timeout);
     let slow = Duration::from_secs(shared.limits.message_timeout);
     stream.set_nodelay(true)?;
@@ -195,7 +196,8 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
             return Ok(());
         };
         let (reply, response) = oneshot::channel();
-        let task = Task::Message { message: message?, reply: ReplyTo::Tcp(reply) };
+        let request = Request { message: message?, client };
+        let task = Task::Message { request, reply: ReplyTo::Tcp(reply) };
         if shared.tasks.send(task).await.is_err() {
             return Ok(());
         }

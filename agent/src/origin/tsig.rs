@@ -286,18 +286,6 @@ impl TsigError {
             _ => Rcode::NOTAUTH,
         }
     }
-
-    /// For logs and metrics.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Missing => "unsigned",
-            Self::Malformed => "malformed",
-            Self::BadKey(_) => "badkey",
-            Self::BadSig(_) => "badsig",
-            Self::BadTrunc(_) => "badtrunc",
-            Self::BadTime(_) => "badtime",
-        }
-    }
 }
 
 fn append_signature(

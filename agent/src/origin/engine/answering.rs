@@ -1,30 +1,32 @@
 //! From requests to responses: who asks, what it changes, what to say. Nothing is said before it is durable.
 
+use std::net::SocketAddr;
+
 use resolver_core::Instant;
 use resolver_core::wire::{
-    Class, Header, Opcode, Query, QueryError, Rcode, RelativeName, Rtype, Section, Writer,
+    Class, Edns, Header, Name, Opcode, Query, QueryError, Rcode, RelativeName, Rtype, Section, Writer,
 };
 
-use super::super::publisher::CommitError;
 use super::super::tsig::{self, Signed, TsigError};
 use super::super::update;
 use super::durability::JOURNAL_REMEDY;
+use super::refusals::Refused;
 use super::replay::front;
-use super::{Engine, EngineError};
+use super::{Engine, EngineError, Reason, Request};
 
 /// # Requests
 impl Engine {
     /// Answers requests that were received together, in their order; `None` where no response is sent.
     pub fn answer(
         &mut self,
-        requests: &[Vec<u8>],
+        requests: &[Request],
         now: Instant,
         unix: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
         let is_up = self.journal_is_up(now)?;
         self.round.clear();
         let verdicts: Vec<Verdict> =
-            requests.iter().map(|request| self.judge(request, is_up, unix)).collect();
+            requests.iter().map(|request| self.judge(request, is_up, now, unix)).collect();
         let committed = self.commit(None, now)?;
         if let Err(error) = &committed {
             tracing::error!(
@@ -37,11 +39,17 @@ impl Engine {
     }
 
     /// What to do with one request. An update that is accepted is applied, not yet durable.
-    fn judge(&mut self, request: &[u8], journal_is_up: bool, unix: u64) -> Verdict {
+    fn judge(&mut self, request: &Request, journal_is_up: bool, now: Instant, unix: u64) -> Verdict {
+        let Request { message: request, client } = request;
         let query = match Query::read_opcode(Opcode::UPDATE, request) {
             Ok(query) => query,
             Err(QueryError::Short | QueryError::Response) => return Verdict::Ignore,
-            Err(QueryError::Malformed(header)) => return Verdict::Header(header, Rcode::FORMERR),
+            Err(QueryError::Malformed(header)) => {
+                if header.opcode() == Opcode::UPDATE {
+                    self.refuse(&Refused::new(Rcode::FORMERR, Reason::Malformed), *client, None, None, now);
+                }
+                return Verdict::Header(header, Rcode::FORMERR);
+            }
             Err(QueryError::Opcode(header)) => {
                 return match Query::read(request) {
                     Ok(query) => self.judge_query(query, request, unix),
@@ -53,8 +61,11 @@ impl Engine {
         let signed = match tsig::verify(&self.keys, &query, request, unix) {
             Ok(signed) => signed,
             Err(error) => {
-                // Anybody can cause this, so it is counted by response code and not written down by default.
-                tracing::debug!(zone = %query.name, reason = error.reason(), "update refused");
+                let refused = match error {
+                    TsigError::Missing if is_newer(&query) => version(),
+                    _ => Refused::from(&error),
+                };
+                self.refuse(&refused, *client, Some(&query.name), None, now);
                 return Verdict::Unsigned(Box::new(query), error);
             }
         };
@@ -66,7 +77,13 @@ impl Engine {
             self.tally.repeated += 1;
             return Verdict::Answer { query: Box::new(query), signed, rcode, depends: true };
         }
-        let rcode = self.update(&query, request, &signed, journal_is_up).err().unwrap_or(Rcode::NOERROR);
+        let rcode = match self.update(&query, request, &signed, journal_is_up) {
+            Ok(()) => Rcode::NOERROR,
+            Err(refused) => {
+                self.refuse(&refused, *client, Some(&query.name), Some(signed.key), now);
+                refused.rcode
+            }
+        };
         self.round.insert(front(&signed.mac), rcode);
         Verdict::Answer { query: Box::new(query), signed, rcode, depends: true }
     }
@@ -86,38 +103,48 @@ impl Engine {
         request: &[u8],
         signed: &Signed,
         journal_is_up: bool,
-    ) -> Result<(), Rcode> {
+    ) -> Result<(), Refused> {
+        if is_newer(query) {
+            return Err(version());
+        }
         if query.rtype != Rtype::SOA {
-            return Err(Rcode::FORMERR);
+            return Err(Refused::new(Rcode::FORMERR, Reason::Malformed));
         }
         let index = self
             .by_name
             .get(&query.name)
             .copied()
             .filter(|_| query.class == Class::IN)
-            .ok_or(Rcode::NOTAUTH)?;
+            .ok_or(Refused::new(Rcode::NOTAUTH, Reason::Zone))?;
         let zone = &mut self.zones[index];
         let Some(permit) = zone.permits.get(&signed.key) else {
-            tracing::info!(zone = %zone.apex, key = %self.keys[signed.key].name, "update refused: not this key's zone");
-            return Err(Rcode::REFUSED);
+            return Err(Refused::new(Rcode::REFUSED, Reason::Key));
         };
         // What is newer at the broker stays there: nothing of ours would reach a node.
-        if !journal_is_up || zone.publisher.superseded_by().is_some() {
-            return Err(Rcode::SERVFAIL);
+        if !journal_is_up {
+            return Err(Refused::new(Rcode::SERVFAIL, Reason::Journal));
+        }
+        if zone.publisher.superseded_by().is_some() {
+            return Err(Refused::new(Rcode::SERVFAIL, Reason::Superseded));
         }
         let changes = update::process(&zone.apex, &zone.publisher, query, request, permit)?;
-        zone.publisher.apply(changes).map_err(|error| {
-            tracing::warn!(zone = %zone.apex, "update refused: {error}");
-            match error {
-                CommitError::Full { .. } | CommitError::Poisoned => Rcode::SERVFAIL,
-                CommitError::TooLarge { .. }
-                | CommitError::Unanswerable { .. }
-                | CommitError::Crowded { .. } => Rcode::REFUSED,
-                CommitError::Invalid { .. } => Rcode::FORMERR,
-            }
-        })?;
+        zone.publisher.apply(changes)?;
         self.touched.insert(index);
         Ok(())
+    }
+
+    /// Counts and tells that an update for `zone`, signed by key number `key`, is refused.
+    fn refuse(
+        &mut self,
+        refused: &Refused,
+        client: SocketAddr,
+        zone: Option<&Name>,
+        key: Option<usize>,
+        now: Instant,
+    ) {
+        self.tally.refused[refused.reason as usize] += 1;
+        let key = key.map(|key| &self.keys[key].name);
+        self.refusals.hear(refused, client, zone, key, now);
     }
 
     fn respond(&mut self, verdict: Verdict, committed: bool, unix: u64) -> Option<Vec<u8>> {
@@ -135,8 +162,12 @@ impl Engine {
             }
             Verdict::Query(query, _) => self.answer_query(query, &mut room)?,
             Verdict::Unsigned(query, error) => {
-                self.count(error.rcode());
-                bare(query, error.rcode(), &mut room)?
+                let rcode = match error {
+                    TsigError::Missing if is_newer(query) => Rcode::BADVERS,
+                    _ => error.rcode(),
+                };
+                self.count(rcode);
+                bare(query, rcode, &mut room)?
             }
             Verdict::Answer { query, signed, rcode, depends } => {
                 let rcode = if *depends && !committed { Rcode::SERVFAIL } else { *rcode };
@@ -161,6 +192,10 @@ impl Engine {
     /// The SOA of a zone here: what update clients ask to find the zone of a name.
     fn answer_query(&mut self, query: &Query, room: &mut [u8]) -> Option<usize> {
         self.tally.queries += 1;
+        if is_newer(query) {
+            self.count(Rcode::BADVERS);
+            return bare(query, Rcode::BADVERS, room);
+        }
         let ancestors = (0..=query.name.label_count()).rev().map(|count| query.name.ancestor(count));
         let index = ancestors.filter_map(|name| self.by_name.get(&name).copied()).next();
         let Some(zone) = index.map(|index| &self.zones[index]).filter(|_| {
@@ -179,7 +214,7 @@ impl Engine {
             (false, true) => (Section::Authority, Rcode::NOERROR),
             (false, false) => (Section::Authority, Rcode::NXDOMAIN),
         };
-        let mut writer = Writer::reply(room, query, MAX_RESPONSE, 0).ok()?;
+        let mut writer = Writer::reply(room, query, MAX_RESPONSE, opt_room(query)).ok()?;
         writer.set_authoritative();
         writer.set_rcode(rcode);
         let written = writer.record(
@@ -191,7 +226,7 @@ impl Engine {
             resolver_core::wire::writer::octets(rdata),
         );
         written.ok()?;
-        let len = writer.finish();
+        let len = finish(writer, query)?;
         self.count(rcode);
         Some(len)
     }
@@ -218,10 +253,34 @@ enum Verdict {
 }
 
 fn bare(query: &Query, rcode: Rcode, room: &mut [u8]) -> Option<usize> {
-    let mut writer = Writer::reply(room, query, MAX_RESPONSE, 0).ok()?;
+    let mut writer = Writer::reply(room, query, MAX_RESPONSE, opt_room(query)).ok()?;
     writer.set_rcode(rcode);
+    finish(writer, query)
+}
+
+/// Whether its EDNS version is one that is not known here (RFC 6891 section 6.1.3). It is told after a signature that is
+/// wrong (BIND: before it, and then unsigned), so that whoever signs rightly gets a signed response.
+fn is_newer(query: &Query) -> bool {
+    query.edns.is_some_and(|edns| edns.version != 0)
+}
+
+fn version() -> Refused {
+    Refused::new(Rcode::BADVERS, Reason::Version)
+}
+
+fn opt_room(query: &Query) -> usize {
+    if query.edns.is_some() { Edns::OPT_LEN } else { 0 }
+}
+
+/// Who sends an OPT gets one (RFC 6891 section 6.1.1); a TSIG comes after it and covers it.
+fn finish(mut writer: Writer<'_>, query: &Query) -> Option<usize> {
+    if let Some(edns) = &query.edns {
+        writer.opt(UDP_PAYLOAD, edns, None).ok()?;
+    }
     Some(writer.finish())
 }
 
-/// Responses are a header, a question, an SOA at most and a TSIG.
+/// Responses are a header, a question, an SOA at most, an OPT and a TSIG.
 const MAX_RESPONSE: usize = 2048;
+/// Larger datagrams are taken too, but a client should not count on fragments getting through: that is what TCP is for.
+const UDP_PAYLOAD: u16 = 1232;

@@ -75,9 +75,14 @@ fn rcode(response: &[u8]) -> Rcode {
     Rcode(u16::from(response[3] & 0xF))
 }
 
+fn from_client(messages: impl IntoIterator<Item = Vec<u8>>) -> Vec<Request> {
+    let client = "192.0.2.1:1053".parse().unwrap();
+    messages.into_iter().map(|message| Request { message, client }).collect()
+}
+
 fn ask(engine: &mut Engine, request: &[u8]) -> Vec<u8> {
     let now = Instant::from_micros(2_000_000);
-    engine.answer(&[request.to_vec()], now, UNIX).unwrap().remove(0).unwrap()
+    engine.answer(&from_client([request.to_vec()]), now, UNIX).unwrap().remove(0).unwrap()
 }
 
 fn address(engine: &Engine, label: &[u8]) -> Option<Vec<u8>> {
@@ -153,7 +158,7 @@ fn requests_that_wait_together_are_one_transaction_in_order() {
         .map(|id| signed(id.into(), &[add(&format!("h{id}"), Rtype::A, &[10, 0, 0, id])]))
         .collect();
     let now = Instant::from_micros(2);
-    let answers = engine.answer(&requests, now, UNIX).unwrap();
+    let answers = engine.answer(&from_client(requests), now, UNIX).unwrap();
     assert_eq!(answers.len(), 50);
     assert!(answers.iter().flatten().all(|response| rcode(response) == Rcode::NOERROR));
     assert_eq!(answers[7].as_ref().unwrap()[1], 8, "each has its own answer");
@@ -163,7 +168,7 @@ fn requests_that_wait_together_are_one_transaction_in_order() {
     let mut again = message(99, &[line("h1", Class::NONE, Rtype::ANY, 0, &[])], &[]);
     sign_request(&key(tsig::Algorithm::Sha256), &mut again, UNIX);
     let pair = [signed(98, &[delete("h1", Rtype::ANY)]), again];
-    let answers = engine.answer(&pair, now, UNIX).unwrap();
+    let answers = engine.answer(&from_client(pair), now, UNIX).unwrap();
     assert_eq!(rcode(answers[1].as_ref().unwrap()), Rcode::NOERROR);
     drop(engine);
     site.clear();
@@ -208,7 +213,7 @@ fn who_may_not_is_refused() {
     assert_eq!(rcode(&ask(&mut engine, &signed(1, &huge))), Rcode::REFUSED, "over a message's size");
     assert_eq!(position(&engine).serial, 1);
     let now = Instant::from_micros(2);
-    let nothing = engine.answer(&[vec![1, 2, 3], vec![0x80; 40]], now, UNIX).unwrap();
+    let nothing = engine.answer(&from_client([vec![1, 2, 3], vec![0x80; 40]]), now, UNIX).unwrap();
     assert!(nothing[0].is_none() && nothing[1].is_none());
     drop(engine);
     site.clear();
@@ -320,6 +325,80 @@ fn one_journal_belongs_to_one_origin() {
     site.clear();
 }
 
+/// `message` with an OPT record of that version (RFC 6891 section 6.1.2).
+fn with_opt(mut message: Vec<u8>, version: u8) -> Vec<u8> {
+    message.extend_from_slice(&[0, 0, 41, 16, 0, 0, version, 0, 0, 0, 0]);
+    message[11] += 1;
+    message
+}
+
+#[test]
+fn an_opt_is_answered_with_one_that_the_signature_covers() {
+    let site = Site::new("edns");
+    let mut engine = site.start().unwrap();
+    let key = key(tsig::Algorithm::Sha256);
+    for (version, low, high) in [(0, Rcode::NOERROR, 0), (1, Rcode::NOERROR, 1)] {
+        let before = position(&engine);
+        let updates = [add("new", Rtype::A, &[10, 0, 0, version])];
+        let mut request = with_opt(message(1, &[], &updates), version);
+        sign_request(&key, &mut request, UNIX);
+        let response = ask(&mut engine, &request);
+        assert_eq!(verify_response(&key, &mac_of(&request), &response), 0);
+        let opt = [0, 0, 41, 0x04, 0xD0, high, 0, 0, 0, 0, 0];
+        assert!(response.windows(opt.len()).any(|window| window == opt), "version {version}: {response:?}");
+        assert_eq!((rcode(&response), response[11]), (low, 2), "OPT and TSIG");
+        assert_eq!(position(&engine) == before, version == 1, "BADVERS changes nothing");
+    }
+    // Unsigned: REFUSED, but BADVERS with a version that is not ours; queries likewise.
+    let mut query = message(2, &[], &[]);
+    query[2] = 1;
+    for (request, version, low, high) in [
+        (message(2, &[], &[]), 0, Rcode::REFUSED, 0),
+        (message(2, &[], &[]), 1, Rcode::NOERROR, 1),
+        (query.clone(), 0, Rcode::NOERROR, 0),
+        (query.clone(), 1, Rcode::NOERROR, 1),
+    ] {
+        let response = ask(&mut engine, &with_opt(request, version));
+        let opt = [0, 0, 41, 0x04, 0xD0, high, 0, 0, 0, 0, 0];
+        assert!(response.ends_with(&opt), "version {version}: {response:?}");
+        assert_eq!((rcode(&response), response[11]), (low, 1));
+    }
+    // A wrong signature comes first: nothing that it covers is believed.
+    let mut request = with_opt(message(3, &[], &[]), 1);
+    sign_request(&Key { secret: vec![7; 32], ..key }, &mut request, UNIX);
+    assert_eq!(rcode(&ask(&mut engine, &request)), Rcode::NOTAUTH);
+    // Without an OPT there is none.
+    assert_eq!(ask(&mut engine, &query)[11], 0);
+    drop(engine);
+    site.clear();
+}
+
+#[test]
+fn each_refusal_is_counted_by_its_reason() {
+    let site = Site::new("reasons");
+    let mut engine = site.start().unwrap();
+    let mut stranger = message(1, &[], &[]);
+    let other = Key { name: "stranger.example".parse().unwrap(), ..key(tsig::Algorithm::Sha256) };
+    sign_request(&other, &mut stranger, UNIX);
+    let mut unmet = message(1, &[line("www", Class::NONE, Rtype::ANY, 0, &[])], &[]);
+    sign_request(&key(tsig::Algorithm::Sha256), &mut unmet, UNIX);
+    let mut late = message(1, &[], &[]);
+    sign_request(&key(tsig::Algorithm::Sha256), &mut late, UNIX - 1000);
+    for (request, reason) in [
+        (message(1, &[], &[]), Reason::Unsigned),
+        (message(1, &[], &[])[..20].to_vec(), Reason::Malformed),
+        (stranger, Reason::Key),
+        (unmet, Reason::Prerequisite),
+        (late, Reason::BadTime),
+    ] {
+        ask(&mut engine, &request);
+        assert_eq!(engine.tally.refused[reason as usize], 1, "{}", reason.name());
+    }
+    assert_eq!(engine.tally.refused.iter().sum::<u64>(), 5);
+    drop(engine);
+    site.clear();
+}
+
 #[test]
 fn copies_that_arrive_together_are_carried_out_once() {
     let site = Site::new("copies");
@@ -327,7 +406,7 @@ fn copies_that_arrive_together_are_carried_out_once() {
     let request = signed(1, &[delete("new", Rtype::A), add("new", Rtype::A, &[10, 0, 0, 1])]);
     let other = signed(2, &[delete("new", Rtype::A), add("new", Rtype::A, &[10, 0, 0, 2])]);
     let requests = [request.clone(), other, request];
-    let answers = engine.answer(&requests, Instant::from_micros(2_000_000), UNIX).unwrap();
+    let answers = engine.answer(&from_client(requests), Instant::from_micros(2_000_000), UNIX).unwrap();
     assert!(answers.iter().flatten().all(|answer| rcode(answer) == Rcode::NOERROR));
     assert_eq!(address(&engine, b"new").unwrap(), [10, 0, 0, 2]);
     assert_eq!(engine.tally.repeated, 1);
