@@ -13,6 +13,7 @@
 mod clock;
 mod config;
 mod feed;
+mod lock;
 mod memory;
 mod report;
 mod state;
@@ -53,6 +54,8 @@ pub enum Error {
     Listen(SocketAddr, std::io::Error),
     /// The state directory cannot be used.
     State(PathBuf, std::io::Error),
+    /// Another node uses the state directory.
+    InUse(PathBuf),
     /// No thread for a worker.
     Thread(std::io::Error),
 }
@@ -74,6 +77,11 @@ impl Failure for Error {
                 format!("{}: {error}", path.display()),
                 "make it a directory that this user may write to",
             ),
+            Self::InUse(path) => Problem::new(
+                "state_dir",
+                format!("{}: another node uses this directory", path.display()),
+                "give each node a state_dir of its own, or stop the other node first",
+            ),
             Self::Thread(error) => {
                 Problem::new("workers", format!("no thread: {error}"), "raise the limit on tasks")
             }
@@ -85,7 +93,7 @@ impl Failure for Error {
             Self::Config(_) | Self::Memory(..) => Blame::Configuration,
             Self::Listen(_, error) => Blame::of_listening(error),
             Self::State(_, error) => Blame::of_directory(error),
-            Self::Thread(_) => Blame::Surroundings,
+            Self::InUse(_) | Self::Thread(_) => Blame::Surroundings,
         }
     }
 }

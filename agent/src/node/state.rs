@@ -27,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
+use super::lock::Lock;
 use super::view::SharedView;
 
 /// The directory and what was saved of each zone.
@@ -34,6 +35,8 @@ pub(super) struct StateFiles {
     directory: PathBuf,
     zones: Vec<ZoneFile>,
     pub(super) tally: Tally,
+    /// No other node writes here meanwhile.
+    _lock: Lock,
 }
 
 struct ZoneFile {
@@ -94,6 +97,7 @@ impl StateFiles {
             }
             _ => {}
         }
+        let lock = Lock::take(&directory)?;
         let file = |(apex, zone): &(Name, ZoneId)| ZoneFile {
             path: directory.join(file_name(apex)),
             apex: apex.clone(),
@@ -101,7 +105,7 @@ impl StateFiles {
             saved: Mutex::default(),
         };
         let zones = view.zones().iter().map(file).collect();
-        Ok(Self { directory, zones, tally: Tally::default() })
+        Ok(Self { directory, zones, tally: Tally::default(), _lock: lock })
     }
 
     /// Loads what there is.

@@ -104,6 +104,7 @@ fn last_known_good_comes_back_whole() {
     assert_eq!(files.saved(0), Some(POSITION));
     assert_eq!(files.saved(1), None);
 
+    drop(files);
     let (_, restarted) = node(&names, "");
     let files = StateFiles::open(scratch.0.clone(), &restarted).unwrap();
     files.load(&restarted);
@@ -133,6 +134,7 @@ fn a_damaged_or_foreign_file_is_reported_and_left_alone() {
         bad.push(flipped);
         bad.push(good[..at].to_vec());
     }
+    drop(files);
     let (_, fresh) = node(&["example.org", "example.net"], "");
     let files = StateFiles::open(scratch.0.clone(), &fresh).unwrap();
     for (number, content) in bad.iter().enumerate() {
