@@ -38,7 +38,8 @@ pub fn read<D: DeserializeOwned>(path: &Path) -> Result<D, Error> {
     toml::from_str(&text).map_err(|error| Error::of_toml(&error, &text, path))
 }
 
-fn read_text(path: &Path) -> Result<String, Error> {
+/// The text of `path`.
+pub fn read_text(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|error| Error {
         file: path.to_owned(),
         line: None,

@@ -55,10 +55,10 @@ async fn demonstrate(directory: &Path, port: u16, time: Option<Duration>) -> Res
     let (origin, node) = (Registry::default(), Registry::default());
     let mut programs = JoinSet::new();
     let config = config::load(&site.file("origin.toml")).map_err(text)?;
-    let context = Context { stop: stop.clone(), metrics: origin.clone() };
+    let context = Context { stop: stop.clone(), metrics: origin.clone(), original: None };
     programs.spawn(async { origin::run(config, context).await.map_err(text) });
     let config = config::load(&site.file("node.toml")).map_err(text)?;
-    let context = Context { stop: stop.clone(), metrics: node.clone() };
+    let context = Context { stop: stop.clone(), metrics: node.clone(), original: None };
     programs.spawn(async { node::run(config, context).await.map_err(text) });
 
     let show = async {

@@ -7,6 +7,8 @@
 pub mod cli;
 #[cfg(feature = "net")]
 pub mod config;
+#[cfg(feature = "net")]
+pub mod drift;
 pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;

@@ -3,11 +3,13 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Document, Problem};
+use crate::drift::Original;
 use crate::metrics::{self, Registry};
 use crate::{log, notify};
 
@@ -18,6 +20,8 @@ pub struct Context {
     pub stop: CancellationToken,
     /// What it counts.
     pub metrics: Registry,
+    /// Its configuration file, if there is one.
+    pub original: Option<Arc<Original>>,
 }
 
 impl Context {
@@ -85,8 +89,10 @@ where
     E: Failure,
     F: Future<Output = Result<(), E>>,
 {
-    let document: D = match config::load(path) {
-        Ok(document) => document,
+    let loaded = config::read_text(path)
+        .and_then(|text| Ok((config::parse::<D>(&text, path)?, Original::new(path, &text))));
+    let (document, original) = match loaded {
+        Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("fingerpost: {error}");
             return ExitCode::from(EXIT_CONFIG);
@@ -109,7 +115,7 @@ where
         }
     };
     runtime.block_on(async {
-        let context = Context::default();
+        let context = Context { original: Some(Arc::new(original)), ..Context::default() };
         tokio::spawn(cancel_on_signal(context.stop.clone()));
         tokio::spawn(notify::watchdog(context.stop.clone()));
         if let Some(address) = document.metrics().listen {

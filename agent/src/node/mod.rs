@@ -111,9 +111,13 @@ impl std::error::Error for Error {}
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     // It has no file to read again, but ends the process if nobody takes it.
     let mut hangup = signal(SignalKind::hangup()).map_err(Error::Thread)?;
+    let original = context.original.clone();
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             tracing::info!("SIGHUP changes nothing at a node: restart it for a new configuration");
+            if let Some(original) = &original {
+                original.tell::<Config>();
+            }
         }
     });
     let settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;

@@ -131,7 +131,10 @@ async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
             let caution = if forced { Caution::Forced } else { Caution::Usual };
             let zones = match zone {
                 Some(zone) => vec![find(&zone)?],
-                None => (0..desk.sources.len()).collect(),
+                None => {
+                    desk.tell_of_changes();
+                    (0..desk.sources.len()).collect()
+                }
             };
             let mut texts = Vec::new();
             let mut refused = false;

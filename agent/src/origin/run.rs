@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Problem;
+use crate::drift::Original;
 use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
@@ -157,7 +159,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
 
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
-    let desk = Desk { sources, tasks: task_sender };
+    let desk = Desk { sources, tasks: task_sender, original: context.original.clone() };
     tokio::spawn(reload_on_signal(hangup, desk.clone(), context.stop.clone()));
     if config.watch_interval > 0 {
         let interval = Duration::from_secs(config.watch_interval);
@@ -208,6 +210,7 @@ fn keep(keeper: Keeper) -> Result<oneshot::Receiver<Result<(), EngineError>>, Er
 pub(super) struct Desk {
     pub(super) sources: Vec<Source>,
     tasks: mpsc::Sender<Task>,
+    original: Option<Arc<Original>>,
 }
 
 impl Desk {
@@ -218,6 +221,13 @@ impl Desk {
         let file = load.await.map_err(|error| error.to_string())?;
         let (done, outcome) = oneshot::channel();
         self.order(Task::Reload { zone, file, caution, done }, outcome).await
+    }
+
+    /// Tells of what a reload does not take up.
+    pub(super) fn tell_of_changes(&self) {
+        if let Some(original) = &self.original {
+            original.tell::<Config>();
+        }
     }
 
     pub(super) async fn begin_epoch(&self, zone: usize) -> Result<String, String> {
@@ -239,6 +249,7 @@ impl Desk {
 async fn reload_on_signal(mut hangup: Signal, desk: Desk, stop: CancellationToken) {
     while let Some(Some(())) = stop.run_until_cancelled(hangup.recv()).await {
         tracing::info!("reloading all zone files");
+        desk.tell_of_changes();
         for zone in 0..desk.sources.len() {
             // The outcome is logged and counted where it is decided.
             let _ = desk.reload(zone, Caution::Usual).await;
