@@ -21,6 +21,10 @@ pub trait Document: DeserializeOwned {
     fn try_out(&self) -> Result<(), String> {
         Ok(())
     }
+    /// What is allowed, but hardly meant.
+    fn warnings(&self) -> Vec<Problem> {
+        Vec::new()
+    }
     /// `[log]`.
     fn log(&self) -> &Log;
     /// `[metrics]`.

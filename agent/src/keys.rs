@@ -1,7 +1,10 @@
 //! Ed25519 key files: one line of base64 with the 32-octet seed (secret, mode 0600) or the public key (`.pub`).
 //!
-//! Both look alike, and either in the other's place would seem to work until somebody is harmed. So a secret is marked
-//! by a comment line before it, and a file is compared with its neighbour: FILE with FILE.pub.
+//! As numbers both look alike, and either in the other's place would seem to work until somebody is harmed. So a secret that
+//! we make is marked, by a comment line for its file and by `secret:` before its base64 for whatever it is copied into;
+//! and a file is compared with its neighbour: FILE with FILE.pub. A secret without the marks, from another tool, is taken
+//! by an origin. Pasted among a node's keys it is told from a public key only where it is no point of the curve: half of
+//! the time.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, DecodeError, DecodeKind};
 use ed25519_dalek::{SECRET_KEY_LENGTH, SigningKey, VerifyingKey};
 
 /// Why a key cannot be used.
@@ -23,10 +26,10 @@ pub enum KeyError {
     Public(PathBuf),
     /// A secret key where the public one belongs.
     Secret(PathBuf),
-    /// FILE.pub is another key's than FILE's.
-    Unpaired(PathBuf),
-    /// Not one line of base64 with 32 octets, or not a point of the curve.
-    Malformed(String),
+    /// A secret key itself where a public one, or a file's name, belongs.
+    Pasted,
+    /// Not one line of base64 with 32 octets, or not a point of the curve: what, and why.
+    Malformed(String, String),
     /// A key is never overwritten.
     Exists(PathBuf),
     /// The system gave no randomness.
@@ -54,16 +57,14 @@ impl fmt::Display for KeyError {
                 "{path} holds a secret key, which belongs to the origin alone; nodes take {path}.pub",
                 path = path.display()
             ),
-            Self::Unpaired(path) => write!(
-                f,
-                "{path} and {path}.pub are no pair; nodes that trust the latter would follow nothing: \
-                 put the right one there, or remove {path}.pub",
-                path = path.display()
+            Self::Pasted => f.write_str(
+                "here stands a secret key, which belongs to the origin alone; take it out, put in what stands in its .pub \
+                 file, and replace the key if others could read this",
             ),
-            Self::Malformed(what) => {
+            Self::Malformed(what, why) => {
                 write!(
                     f,
-                    "{what} is not a key (one line of base64 with 32 octets); `fingerpost keygen` makes one"
+                    "{what} is not a key (one line of base64 with 32 octets): {why}; `fingerpost keygen` makes one"
                 )
             }
             Self::Exists(path) => {
@@ -86,7 +87,7 @@ pub fn generate(path: &Path) -> Result<(PathBuf, VerifyingKey), KeyError> {
     let mut seed = [0; SECRET_KEY_LENGTH];
     getrandom::fill(&mut seed).map_err(KeyError::Random)?;
     let key = SigningKey::from_bytes(&seed);
-    write_new(path, &format!("{SECRET_MARK}\n{}\n", BASE64.encode(&seed)), 0o600)?;
+    write_new(path, &format!("{SECRET_MARK}\n{SECRET_PREFIX}{}\n", BASE64.encode(&seed)), 0o600)?;
     let text = format!("{}\n", BASE64.encode(key.verifying_key().as_bytes()));
     write_new(&public, &text, 0o644).inspect_err(|_| drop(fs::remove_file(path)))?;
     Ok((public, key.verifying_key()))
@@ -99,13 +100,13 @@ pub fn public_path(path: &Path) -> PathBuf {
     public.into()
 }
 
-/// Reads a secret key; refuses a file that others than its owner may read, and one that is or has a public key which
-/// is not its own.
+/// Reads a secret key; refuses a file that others than its owner may read, and a public key. Whether FILE.pub is its own
+/// public key is for [`stranger`] to say: it is read by nobody here.
 pub fn load_secret(path: &Path) -> Result<SigningKey, KeyError> {
     let text = read(path)?;
-    let seed = decode(&text).ok_or_else(|| KeyError::Malformed(path.display().to_string()))?;
+    let seed = decode(&text).map_err(|why| KeyError::Malformed(path.display().to_string(), why))?.octets;
     let key = SigningKey::from_bytes(&seed);
-    let neighbour = read(&public_path(path)).ok().and_then(|text| decode(&text));
+    let neighbour = neighbour(path);
     if path.extension().is_some_and(|extension| extension == "pub") || neighbour == Some(seed) {
         return Err(KeyError::Public(path.into()));
     }
@@ -114,19 +115,31 @@ pub fn load_secret(path: &Path) -> Result<SigningKey, KeyError> {
     if mode & 0o077 != 0 {
         return Err(KeyError::Exposed(path.into(), mode));
     }
-    if neighbour.is_some_and(|public| public != key.verifying_key().to_bytes()) {
-        return Err(KeyError::Unpaired(path.into()));
-    }
     Ok(key)
+}
+
+/// What FILE.pub beside the secret `key` in `path` holds, in base64, if that is another key's: nodes that trust it would
+/// follow nothing.
+pub fn stranger(path: &Path, key: &SigningKey) -> Option<String> {
+    let public = neighbour(path).filter(|public| *public != key.verifying_key().to_bytes())?;
+    Some(BASE64.encode(&public))
+}
+
+fn neighbour(path: &Path) -> Option<[u8; SECRET_KEY_LENGTH]> {
+    Some(decode(&read(&public_path(path)).ok()?).ok()?.octets)
 }
 
 /// Reads a public key file; refuses one that is a secret key's.
 pub fn load_public(path: &Path) -> Result<VerifyingKey, KeyError> {
     let text = read(path)?;
-    if text.starts_with(SECRET_MARK) || public_path(path).exists() {
+    let decoded = decode(&text);
+    let is_secret = text.starts_with(SECRET_MARK) || decoded.as_ref().is_ok_and(|key| key.is_secret);
+    if is_secret || public_path(path).exists() {
         return Err(KeyError::Secret(path.into()));
     }
-    parse_public(&text).ok_or_else(|| KeyError::Malformed(path.display().to_string()))
+    decoded
+        .and_then(|key| point(&key.octets))
+        .map_err(|why| KeyError::Malformed(path.display().to_string(), why))
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
@@ -135,21 +148,73 @@ fn read(path: &Path) -> Result<String, KeyError> {
 
 /// A public key as configurations give it: the base64 itself, or the name of a `.pub` file relative to `base`.
 pub fn public_from_config(value: &str, base: &Path) -> Result<VerifyingKey, KeyError> {
+    // Not shown: it may be a secret after all.
+    let malformed = |why| KeyError::Malformed("what is given".into(), why);
     match decode(value) {
-        Some(_) => parse_public(value).ok_or_else(|| KeyError::Malformed(format!("{value:?}"))),
-        None => load_public(&base.join(value)),
+        Ok(key) if key.is_secret => Err(KeyError::Pasted),
+        Ok(key) => point(&key.octets).map_err(malformed),
+        Err(_) if value.contains(SECRET_PREFIX) => Err(KeyError::Pasted),
+        Err(why) => {
+            let path = base.join(value);
+            // A slip in a key should not be told as a file that is missing.
+            if is_like_key(value) && !path.exists() { Err(malformed(why)) } else { load_public(&path) }
+        }
     }
 }
 
-fn parse_public(text: &str) -> Option<VerifyingKey> {
-    VerifyingKey::from_bytes(&decode(text)?).ok().filter(|key| !key.is_weak())
+fn point(octets: &[u8; SECRET_KEY_LENGTH]) -> Result<VerifyingKey, String> {
+    let key = VerifyingKey::from_bytes(octets).ok().filter(|key| !key.is_weak());
+    key.ok_or_else(|| "its octets are no public key, perhaps a secret one".into())
 }
 
-/// The key in a text of one line of base64, and comments.
-fn decode(text: &str) -> Option<[u8; SECRET_KEY_LENGTH]> {
+/// Some 44 characters without a dot: a key with a slip in it rather than a file's name.
+fn is_like_key(value: &str) -> bool {
+    (40..=48).contains(&value.len()) && !value.contains('.')
+}
+
+/// A key as it was written, of either kind.
+struct Decoded {
+    octets: [u8; SECRET_KEY_LENGTH],
+    /// It says so; others may be secret, too.
+    is_secret: bool,
+}
+
+/// The key in a text of one line of base64, and comments; or what is wrong with it.
+fn decode(text: &str) -> Result<Decoded, String> {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-    BASE64.decode(line.as_bytes()).ok()?.try_into().ok()
+    let line = match (lines.next(), lines.next()) {
+        (Some(line), None) => line,
+        (None, _) => return Err("there is nothing".into()),
+        (Some(_), Some(_)) => return Err("there are several lines".into()),
+    };
+    let (is_secret, line) = line.strip_prefix(SECRET_PREFIX).map_or((false, line), |rest| (true, rest));
+    let octets = decode_base64(line)?;
+    let count = octets.len();
+    let octets = octets.try_into().map_err(|_| format!("it has {count} octets, not {SECRET_KEY_LENGTH}"))?;
+    Ok(Decoded { octets, is_secret })
+}
+
+/// The octets in a text of base64 (RFC 4648 section 4), or what is wrong with it, without showing more than one character.
+pub fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
+    let out_of_place = |position: usize| {
+        let character = text.get(position..).and_then(|rest| rest.chars().next()).unwrap_or_default();
+        format!("character {character:?} at position {} is out of place in base64", position + 1)
+    };
+    // First, since it may well explain a wrong length.
+    let is_digit = |character: char| character.is_ascii_alphanumeric() || "+/=".contains(character);
+    if let Some(position) = text.find(|character| !is_digit(character)) {
+        return Err(out_of_place(position));
+    }
+    BASE64.decode(text.as_bytes()).map_err(|DecodeError { position, kind }| match kind {
+        DecodeKind::Length => {
+            format!(
+                "{} characters are not whole base64, which has a multiple of four: some are missing",
+                text.len()
+            )
+        }
+        DecodeKind::Symbol | DecodeKind::Padding => out_of_place(position),
+        DecodeKind::Trailing => format!("its end, from position {} on, is cut off or changed", position + 1),
+    })
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
@@ -165,6 +230,8 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
 
 /// The first line of a secret key file.
 const SECRET_MARK: &str = "# Secret key of a Fingerpost feed, for its origin alone";
+/// What stands before a secret's base64.
+const SECRET_PREFIX: &str = "secret:";
 
 #[cfg(test)]
 mod tests {
@@ -216,11 +283,45 @@ mod tests {
         assert!(matches!(load_secret(&path), Err(KeyError::Public(_))));
         // Without a mark, as other tools write it: its neighbour tells.
         fs::write(&path, format!("{}\n", BASE64.encode(&[7; 32]))).unwrap();
-        assert!(matches!(load_secret(&path), Err(KeyError::Unpaired(_))));
+        let key = load_secret(&path).unwrap();
+        assert_eq!(stranger(&path, &key).as_deref(), Some(public_text.trim()));
         assert!(matches!(public_from_config("zone.key", &directory), Err(KeyError::Secret(_))));
         fs::remove_file(&public).unwrap();
-        assert!(load_secret(&path).is_ok());
+        assert_eq!(stranger(&path, &load_secret(&path).unwrap()), None);
         fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_is_pasted_is_told_and_not_shown() {
+        let directory = directory("pasted");
+        let path = directory.join("zone.key");
+        generate(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let line = text.lines().last().unwrap();
+        for pasted in [line, &text, &line[..30]] {
+            assert!(matches!(public_from_config(pasted, &directory), Err(KeyError::Pasted)), "{pasted}");
+        }
+        // From another tool: a number that is no point of the curve can only be a secret, or a slip.
+        let unmarked = BASE64.encode(&[2; 32]);
+        let error = public_from_config(&unmarked, &directory).unwrap_err().to_string();
+        assert!(error.contains("perhaps a secret one") && !error.contains(&unmarked), "{error}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_slip_in_a_key_is_told_with_its_place() {
+        let key = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+        let short = BASE64.encode(&[7; 31]);
+        for (slip, told) in [
+            (key.replace('Y', "!"), "character '!' at position 4"),
+            (key[..43].to_owned(), "43 characters"),
+            (short, "31 octets, not 32"),
+        ] {
+            let error = public_from_config(&slip, Path::new("/nowhere")).unwrap_err().to_string();
+            assert!(error.contains(told), "{slip}: {error}");
+        }
+        let error = public_from_config("zone.key.pub", Path::new("/nowhere")).unwrap_err();
+        assert!(matches!(error, KeyError::Io(..)), "{error}");
     }
 
     #[test]
@@ -233,7 +334,7 @@ mod tests {
         assert!(error.to_string().contains("chmod 600"), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "c2hvcnQ=\n").unwrap();
-        assert!(matches!(load_secret(&path), Err(KeyError::Malformed(_))));
+        assert!(matches!(load_secret(&path), Err(KeyError::Malformed(..))));
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -103,10 +103,16 @@ where
             eprintln!("fingerpost: {}, {error}", path.display());
             return ExitCode::from(EXIT_CONFIG);
         }
+        for Problem { key, what, remedy } in document.warnings() {
+            eprintln!("fingerpost: warning: {}, key {key}: {what}\n  remedy: {remedy}", path.display());
+        }
         println!("{}: good", path.display());
         return ExitCode::SUCCESS;
     }
     log::start(document.log());
+    for Problem { key, what, remedy } in document.warnings() {
+        tracing::warn!(file = %path.display(), key, remedy, "{what}");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -216,18 +216,19 @@ impl Tsig {
                 format!("use one of {known}"),
             )
         })?;
-        let text = match (&self.secret, &self.secret_file) {
-            (Some(secret), None) => secret.clone(),
+        let (part, place, text) = match (&self.secret, &self.secret_file) {
+            (Some(secret), None) => ("secret", String::new(), secret.clone()),
             (None, Some(file)) => {
                 let file = base.join(file);
-                std::fs::read_to_string(&file).map_err(|error| {
+                let text = std::fs::read_to_string(&file).map_err(|error| {
                     let what = format!("{}: {error}", file.display());
                     Problem::new(
                         key("secret_file"),
                         what,
                         "put the secret into that file, readable for this user only",
                     )
-                })?
+                })?;
+                ("secret_file", format!("{}: ", file.display()), text)
             }
             _ => {
                 return Err(Problem::new(
@@ -237,19 +238,40 @@ impl Tsig {
                 ));
             }
         };
-        let secret = data_encoding::BASE64.decode(text.trim().as_bytes()).map_err(|error| {
-            Problem::new(key("secret"), error, "give it in base64, as `tsig-keygen` of BIND prints it")
+        // Long ones are printed in several lines.
+        let text: String = text.split_ascii_whitespace().collect();
+        let secret = keys::decode_base64(&text).map_err(|error| {
+            let remedy = format!(
+                "give the base64 alone: what stands in quotes after `secret` in what `tsig-keygen` prints; {}",
+                fresh(algorithm)
+            );
+            Problem::new(key(part), format!("{place}{error}"), remedy)
         })?;
         if secret.len() < MIN_SECRET {
-            let what = format!("{} octets", secret.len());
-            return Err(Problem::new(
-                key("secret"),
-                what,
-                "use 16 octets or more, as many as the hash has if you can",
-            ));
+            let what = format!("{place}a secret of {} octets can be guessed", secret.len());
+            let remedy = format!("{}, and give it to the clients too", fresh(algorithm));
+            return Err(Problem::new(key(part), what, remedy));
         }
         Ok(Key { name, algorithm, secret })
     }
+
+    /// RFC 8945 section 6: a secret should have as many octets as the hash.
+    fn warning(&self, key: &Key) -> Option<Problem> {
+        let (has, wants) = (key.secret.len(), key.algorithm.octets());
+        let part = if self.secret.is_some() { "secret" } else { "secret_file" };
+        (has < wants).then(|| {
+            Problem::new(
+                format!("tsig.{part} (of {:?})", self.name),
+                format!("the secret has {has} octets, and {} wants {wants} at least", self.algorithm),
+                format!("{}, and give it to the clients too", fresh(key.algorithm)),
+            )
+        })
+    }
+}
+
+/// How to make a secret.
+fn fresh(algorithm: Algorithm) -> String {
+    format!("`openssl rand -base64 {}` makes a new one", algorithm.octets())
 }
 
 impl Zone {
@@ -278,6 +300,22 @@ impl Zone {
             }
         }
         Ok(ZoneSetup { apex, file: base.join(&self.file), key, permits, capacity: self.capacity })
+    }
+
+    /// Nodes take what they are given, and that is not always the file beside the key: so it may be meant.
+    fn warning(&self, base: &Path) -> Option<Problem> {
+        let path = base.join(&self.key);
+        let key = keys::load_secret(&path).ok()?;
+        let other = keys::stranger(&path, &key)?;
+        let own = data_encoding::BASE64.encode(key.verifying_key().as_bytes());
+        Some(Problem::new(
+            format!("zone.key (of {:?})", self.name),
+            format!("{path} signs as {own}, but {path}.pub holds {other}", path = path.display()),
+            format!(
+                "nodes need {own} in their `keys`: write it into {}.pub, or put the right pair there",
+                path.display()
+            ),
+        ))
     }
 }
 
@@ -318,6 +356,13 @@ impl Document for Config {
             zone.map_err(|error| format!("key zone.file (of \"{apex}\"): {error}"))?;
         }
         Ok(())
+    }
+
+    /// Secrets that are short, and public keys beside secret ones that are not theirs.
+    fn warnings(&self) -> Vec<Problem> {
+        let keys = self.tsig_keys().unwrap_or_default();
+        let short = self.tsig_list.iter().zip(&keys).filter_map(|(tsig, key)| tsig.warning(key));
+        short.chain(self.zone_list.iter().filter_map(|zone| zone.warning(&self.base))).collect()
     }
 
     fn complete(&mut self, base: &Path) -> Result<(), Problem> {
@@ -453,6 +498,57 @@ mod tests {
             let line = format!("{key} = {value}");
             assert!(defaults.contains(&line.as_str()), "{line}");
         }
+    }
+
+    /// A configuration whose key has the secret in a file with this text.
+    fn with_secret(name: &str, algorithm: &str, text: &str) -> Result<Config, config::Error> {
+        let file = std::env::temp_dir().join(format!("fingerpost-secret-{}-{name}", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        let line = format!("algorithm = {algorithm:?}\nsecret_file = {:?}", file.display().to_string());
+        let parsed = parse(name, |good| good.replace("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", &line));
+        // Warnings read it again.
+        let warned = parsed.as_ref().map_or(Vec::new(), Document::warnings);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(warned.is_empty(), name != "sixteen");
+        parsed.map_err(|error| {
+            assert!(error.what.contains(&file.display().to_string()), "{error}");
+            error
+        })
+    }
+
+    #[test]
+    fn a_faulty_secret_is_told_with_key_file_place_and_remedy() {
+        for (name, text, told) in [
+            ("statement", "key \"k\" { secret \"MDEy\"; };", "character '\"' at position 4"),
+            ("cut", "MDEyMzQ1Njc4OWFiY2RlZ", "21 characters"),
+            ("guessed", "MDEy", "3 octets"),
+        ] {
+            let error = with_secret(name, "hmac-sha512", text).unwrap_err();
+            assert!(error.key == "tsig.secret_file (of \"k\")" && error.what.contains(told), "{error}");
+            assert!(error.remedy.contains("openssl rand -base64 64"), "{error}");
+        }
+        assert!(with_secret("sixteen", "hmac-sha256", "MDEyMzQ1Njc4OWFiY2RlZg==\n").is_ok());
+        let long =
+            "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYwMTIzNDU2Nzg5YWJjZGVm\nMDEyMzQ1Njc4OWFiY2RlZg==\n";
+        assert_eq!(with_secret("lines", "hmac-sha512", long).unwrap().tsig_list.len(), 1);
+    }
+
+    #[test]
+    fn a_public_key_of_another_beside_the_secret_one_is_told() {
+        let directory = std::env::temp_dir().join(format!("fingerpost-unpaired-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (public, own) = keys::generate(&directory.join("zone.key")).unwrap();
+        let (_, other) = keys::generate(&directory.join("other.key")).unwrap();
+        std::fs::copy(directory.join("other.key.pub"), public).unwrap();
+        let text = GOOD.replace("MDEyMzQ1Njc4OWFiY2RlZg==", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+        let config: Config = config::parse(&text, &directory.join("origin.toml")).unwrap();
+        let warnings = config.warnings();
+        let [Problem { key, what, .. }] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(key, "zone.key (of \"example.org\")");
+        for key in [own, other] {
+            assert!(what.contains(&data_encoding::BASE64.encode(key.as_bytes())), "{what}");
+        }
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -38,6 +38,16 @@ impl Algorithm {
         }
     }
 
+    /// Octets of its hash: what a secret should have at least (section 6).
+    pub fn octets(self) -> usize {
+        match self {
+            Self::Sha224 => 28,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// The algorithm with this name, in any case, with or without a final dot.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.strip_suffix('.').unwrap_or(name);
