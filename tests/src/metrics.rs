@@ -9,6 +9,11 @@ pub fn health(server: SocketAddr) -> Option<u16> {
     get(server, "/health")?.split(' ').nth(1)?.parse().ok()
 }
 
+/// What a process's `/health` says; `None` if nobody answers.
+pub fn health_text(server: SocketAddr) -> Option<String> {
+    Some(get(server, "/health")?.split_once("\r\n\r\n")?.1.to_owned())
+}
+
 fn get(server: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

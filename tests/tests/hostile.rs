@@ -12,6 +12,7 @@ use resolver_core::wire::{Name, RelativeName, Rtype};
 use tests::dns::Update;
 use tests::dns::update::Outcome;
 use tests::fleet::{State, address_of, converge};
+use tests::metrics::health;
 use tests::mqtt::Probe;
 use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
@@ -265,6 +266,36 @@ fn what_a_deleted_retained_topic_held_is_not_forgotten() {
     site.change(0..3);
     let emptied: Vec<_> = site.retained().into_keys().map(|topic| (topic, Vec::new())).collect();
     site.inject(&emptied);
+}
+
+/// An origin, or whoever has its key, that says of a state that it has a digest which it has not.
+#[test]
+fn a_digest_that_is_signed_and_wrong_is_told_and_what_was_is_served() {
+    let mut site = site("diverged");
+    site.change(0..3);
+    let state = converge(&site.origin, &site.node, &site.zone);
+    // It would mend the broker at once.
+    site.origin.kill();
+    let position = next(&state);
+    let key = site.zone.key();
+    let mut probe = Probe::connect(site.broker.address());
+    probe.publish(&slot(position), &forged_change("example.com.", key, position), true);
+    let (line, cause) = eventually("the node says that it cannot follow", || site.node.trouble(&site.zone));
+    assert!(cause == "diverged" && line.contains("fingerpost new-epoch"), "{line}, {cause}");
+    assert_eq!(site.node.state(&site.zone).unwrap(), state);
+    assert_eq!(site.node.dns().addresses("www.example.com."), [address_of(2)]);
+    assert_eq!(health(site.node.metrics_address()), Some(200), "it serves what it has");
+    eventually("its log says so", || {
+        site.node.log().contains("does not have the signed digest").then_some(())
+    });
+    assert_eq!(site.node.trouble(&site.other), None);
+    // The origin finds a newer state than its own, and begins a new epoch by itself: what an operator would order.
+    site.origin.restart();
+    let after = eventually("a new epoch begins", || {
+        site.node.state(&site.zone).filter(|now| now.epoch > state.epoch)
+    });
+    assert_eq!(after.digest, state.digest);
+    eventually("the trouble is over", || site.node.trouble(&site.zone).is_none().then_some(()));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use tests::dns::update::Outcome;
 use tests::dns::{Question, Update, rcode, rtype};
 use tests::fleet::{address_of, converge};
+use tests::metrics::health;
 use tests::mqtt::Probe;
 use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
@@ -198,7 +199,11 @@ fn a_full_store_refuses_keeps_and_says_so() {
     origin.reload(&zone, &text);
     converge(&origin, &roomy, &zone);
     eventually("the small node says that it is full", || (small.events(&zone, "full") > 0).then_some(()));
-    eventually("its log says so too", || small.log().contains("full").then_some(()));
+    eventually("its log says so too", || small.log().contains("the store is full").then_some(()));
+    let (line, cause) = eventually("its health and its metrics say so", || small.trouble(&zone));
+    assert!(cause == "full" && line.contains("the store is full: raise `memory`"), "{line}, {cause}");
+    assert_eq!(health(small.metrics_address()), Some(200), "it serves what it has");
+    assert_eq!(roomy.trouble(&zone), None);
     let served = small.state(&zone).unwrap();
     assert!(served.serial < origin.state(&zone).unwrap().serial);
     assert!(served.serial >= state.serial);
@@ -211,4 +216,5 @@ fn a_full_store_refuses_keeps_and_says_so() {
     origin.reload(&zone, zone.text());
     converge(&origin, &roomy, &zone);
     converge(&origin, &small, &zone);
+    eventually("the trouble is over", || small.trouble(&zone).is_none().then_some(()));
 }

@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 
 use super::{State, Zone, zone_label};
 use crate::dns::Client;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, health_text};
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::eventually;
@@ -160,6 +160,20 @@ impl Node {
     /// How many messages of a zone's feed it refused for a reason: "signature", "stale", …
     pub fn refused(&self, zone: &Zone, reason: &str) -> u64 {
         self.count("fingerpost_feed_refused_total", zone, &format!("reason=\"{reason}\""))
+    }
+
+    /// What `/health` and `fingerpost_zone_trouble` say keeps `zone` from following: the line of the former that names the
+    /// zone, and the cause that the latter shows. `None` if either says nothing.
+    pub fn trouble(&self, zone: &Zone) -> Option<(String, String)> {
+        let text = health_text(self.metrics.address())?;
+        let line = text.lines().find(|line| line.starts_with(&format!("degraded: {}: ", zone.apex())))?;
+        let metrics = Metrics::fetch(self.metrics.address())?;
+        let causes = ["broker", "silence", "signature", "oversize", "full", "diverged"];
+        let shown = |cause: &&str| {
+            let labels = [&*zone_label(zone.apex()), &*format!("cause=\"{cause}\"")];
+            metrics.sum("fingerpost_zone_trouble", &labels) == Some(1.0)
+        };
+        Some((line.to_owned(), causes.into_iter().find(shown)?.to_owned()))
     }
 
     /// SIGKILL.
