@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tests::process::Process;
-use tests::{Origin, Scratch, Zone, binary, eventually};
+use tests::{Broker, BrokerKind, Origin, Scratch, Zone, binary, eventually};
 
 fn run(arguments: &[&str], file: &Path) -> Output {
     binary::command(arguments).arg(file).output().unwrap()
@@ -131,6 +131,125 @@ fn the_exit_status_tells_whether_trying_again_helps() {
         assert!(said.contains(names), "does not name {names}: {said}");
         assert!(said.contains("remedy="), "has no remedy: {said}");
     }
+}
+
+#[test]
+fn a_state_directory_serves_one_program_at_a_time() {
+    let scratch = Scratch::new("shared-state");
+    let broker = "127.0.0.1:1".parse().unwrap();
+    let zone = Zone::small("example.com.");
+    private(&scratch.file("example.com.key", zone.secret_key()));
+    scratch.file("example.com.zone", zone.text());
+    let node = format!(
+        "name = \"here\"\nlisten = [\"127.0.0.1:0\"]\nstate_dir = \"state\"\n[broker]\nhost = \"127.0.0.1\"\nport = 1\n\
+         [[zone]]\nname = \"example.com\"\nkeys = [\"{}\"]\n",
+        zone.public_key()
+    );
+    let origin = Origin::build(&scratch, broker).zone(&zone).config("127.0.0.1:0".parse().unwrap(), None);
+    for (program, text, up, told) in [
+        ("node", node, "answering", "another node uses this directory"),
+        ("origin", origin, "new zone", "journal.redb"),
+    ] {
+        let file = scratch.file(&format!("{program}.toml"), &text);
+        let start = |number: u32| {
+            let log = scratch.path().join(format!("{program}-{number}.log"));
+            Process::start(program, binary::command(&[program, "--config"]).arg(&file), &log)
+        };
+        let mut first = start(1);
+        eventually("the first is up", || first.log().contains(up).then_some(()));
+        let mut second = start(2);
+        let ended = second.wait_for_end();
+        let said = second.log();
+        // Trying again may help: the other may end.
+        assert_eq!(ended.code(), Some(1), "{said}");
+        let directory = scratch.path().join("state").display().to_string();
+        for part in [told, &directory, "key=\"state_dir\"", "remedy="] {
+            assert!(said.contains(part), "does not name {part}: {said}");
+        }
+        first.assert_running();
+        // However the first ends, nothing of it is in the way.
+        first.kill();
+        let mut third = start(3);
+        eventually("the next is up", || {
+            third
+                .log()
+                .contains("answering")
+                .then_some(())
+                .or_else(|| third.log().contains("taken up from the journal").then_some(()))
+        });
+        third.assert_running();
+    }
+}
+
+#[test]
+fn what_a_reload_does_not_take_up_is_told() {
+    let scratch = Scratch::new("drift");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let mut origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
+    let config = origin.config_file().to_owned();
+    let text = std::fs::read_to_string(&config).unwrap();
+    origin.reload(&zone, zone.text());
+    assert!(!origin.log().contains("the configuration has changed"), "nothing has");
+
+    let added = "[[zone]]\nname = \"new.example\"\nfile = \"example.com.zone\"\nkey = \"example.com.key\"\n";
+    let changed = text.replace("readback_interval = 1\n", "readback_interval = 2\n") + added;
+    std::fs::write(&config, changed).unwrap();
+    origin.reload(&zone, zone.text());
+    let told = |log: &str, part: &str| log.lines().filter(|line| line.contains(part)).count();
+    let line = "changes=\"readback_interval, zone \\\"new.example\\\" is new\" remedy=\"restart";
+    assert_eq!(told(&origin.log(), line), 1, "{}", origin.log());
+
+    // One that could not be used is told now, not at the next start.
+    std::fs::write(&config, text.replace("example.com.key", "absent.key")).unwrap();
+    origin.reload(&zone, zone.text());
+    assert_eq!(told(&origin.log(), "the next start would fail"), 1, "{}", origin.log());
+    origin.process().assert_running();
+}
+
+/// What is allowed but hardly meant is said, and does not keep anybody from starting.
+#[test]
+fn warnings_are_told_and_are_no_errors() {
+    let scratch = Scratch::new("warnings");
+    let zone = Zone::small("example.com.");
+    private(&scratch.file("example.com.key", zone.secret_key()));
+    let other = Zone::small("example.net.").public_key();
+    scratch.file("example.com.key.pub", &other);
+    scratch.file("example.com.zone", zone.text());
+    let text = Origin::build(&scratch, "127.0.0.1:1".parse().unwrap()).zone(&zone);
+    let text = text.config("127.0.0.1:0".parse().unwrap(), None);
+    let text = text.replace(&zone.tsig().base64(), "MDEyMzQ1Njc4OWFiY2RlZg==");
+    let file = scratch.file("origin.toml", &text);
+    let output = run(&["origin", "--check-config", "--config"], &file);
+    assert!(output.status.success(), "{output:?}");
+    let checked = String::from_utf8_lossy(&output.stderr).into_owned();
+    let log = scratch.path().join("origin.log");
+    let process = Process::start("origin", binary::command(&["origin", "--config"]).arg(&file), &log);
+    let logged = eventually("the origin is up", || process.log().contains("new zone").then(|| process.log()));
+    for said in [checked, logged] {
+        for part in [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32"] {
+            assert!(said.contains(part), "does not say {part}: {said}");
+        }
+    }
+}
+
+/// A secret key among a node's keys is told by its mark, and not repeated.
+#[test]
+fn a_secret_key_in_a_nodes_keys_is_refused_and_not_shown() {
+    let scratch = Scratch::new("pasted");
+    let key = scratch.path().join("zone.key");
+    assert!(run(&["keygen"], &key).status.success());
+    let text = std::fs::read_to_string(&key).unwrap();
+    let secret = text.lines().last().unwrap();
+    let file = scratch.file(
+        "node.toml",
+        format!(
+            "name = \"here\"\n[broker]\nhost = \"localhost\"\n[[zone]]\nname = \"example.com\"\nkeys = [\"{secret}\"]\n"
+        ),
+    );
+    let said = refused("node", &file);
+    assert!(said.contains("zone.keys") && said.contains("secret key"), "{said}");
+    assert!(!said.contains(secret.strip_prefix("secret:").unwrap()), "{said}");
 }
 
 fn private(key: &Path) {

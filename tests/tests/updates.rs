@@ -241,6 +241,7 @@ fn only_the_zones_key_may_update() {
             log.lines().filter(|line| line.contains(&format!("reason=\"{reason}\""))).collect();
         let [line] = lines[..] else { panic!("{reason}: {log}") };
         assert!(line.contains(" client=127.0.0.1:") && line.contains(" zone=example."), "{line}");
+        assert_eq!(line.contains(" key=unknown.example.com."), reason == "badkey", "{line}");
         assert!(line.split(" remedy=").nth(1).is_some_and(|text| text.contains(remedy)), "{line}");
     }
     let metrics = site.origin.metrics();

@@ -140,6 +140,11 @@ impl Origin {
         }
     }
 
+    /// Its configuration file.
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
     /// Where it takes updates.
     pub fn update_address(&self) -> SocketAddr {
         self.update.address()
