@@ -237,7 +237,11 @@ impl Engine {
             let mut sets = self.journal.change_sets(&saved)?;
             if sets.last().is_some_and(|newest| !publisher.has_signed(newest)) {
                 // No node that trusts the new key could follow them: buckets tell what they said.
-                tracing::warn!(zone = %apex, "the signing key is another: the zone is published anew in buckets");
+                tracing::warn!(
+                    zone = %apex,
+                    remedy = "see that all nodes have the new key's .pub in their `keys`",
+                    "the signing key is another: the zone is published anew in buckets"
+                );
                 let batch = self.journal.begin()?;
                 batch.forget_change_sets(&apex)?;
                 batch.commit()?;

@@ -288,6 +288,17 @@ pub fn refuse(keys: &[Key], error: &TsigError, response: &mut Vec<u8>, now: u64)
 }
 
 impl TsigError {
+    /// The name of the key that it claims to be signed by.
+    pub fn key_name(&self) -> Option<&Name> {
+        match self {
+            Self::Missing | Self::Malformed => None,
+            Self::BadKey(refusal)
+            | Self::BadSig(refusal)
+            | Self::BadTrunc(refusal)
+            | Self::BadTime(refusal) => Some(&refusal.key_name),
+        }
+    }
+
     /// The response code.
     pub fn rcode(&self) -> Rcode {
         match self {

@@ -65,7 +65,7 @@ impl Engine {
                     TsigError::Missing if is_newer(&query) => version(),
                     _ => Refused::from(&error),
                 };
-                self.refuse(&refused, *client, Some(&query.name), None, now);
+                self.refuse(&refused, *client, Some(&query.name), error.key_name(), now);
                 return Verdict::Unsigned(Box::new(query), error);
             }
         };
@@ -80,7 +80,8 @@ impl Engine {
         let rcode = match self.update(&query, request, &signed, journal_is_up) {
             Ok(()) => Rcode::NOERROR,
             Err(refused) => {
-                self.refuse(&refused, *client, Some(&query.name), Some(signed.key), now);
+                let key = self.keys[signed.key].name.clone();
+                self.refuse(&refused, *client, Some(&query.name), Some(&key), now);
                 refused.rcode
             }
         };
@@ -133,17 +134,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts and tells that an update for `zone`, signed by key number `key`, is refused.
+    /// Counts and tells that an update for `zone`, signed by `key` as it says, is refused.
     fn refuse(
         &mut self,
         refused: &Refused,
         client: SocketAddr,
         zone: Option<&Name>,
-        key: Option<usize>,
+        key: Option<&Name>,
         now: Instant,
     ) {
         self.tally.refused[refused.reason as usize] += 1;
-        let key = key.map(|key| &self.keys[key].name);
         self.refusals.hear(refused, client, zone, key, now);
     }
 

@@ -30,7 +30,11 @@ impl Engine {
             }
             Reload::Refused(reason) => {
                 zone.reloads[1] += 1;
-                tracing::error!(zone = %zone.apex, "zone file refused, the zone stays as it is: {reason}");
+                tracing::error!(
+                    zone = %zone.apex,
+                    remedy = "remove what stands in the way, and reload the zone again",
+                    "zone file refused, the zone stays as it is: {reason}"
+                );
             }
         }
         Ok(outcome)
