@@ -1,6 +1,7 @@
 //! The origin's configuration file; `config/origin.toml` is the commented sample.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::tsig::{Algorithm, Key};
 use super::update::Permit;
 use super::zonefile;
 use crate::config::{Broker, Document, Log, Metrics, Problem};
-use crate::keys;
+use crate::keys::{self, KeyError};
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -280,8 +281,15 @@ impl Zone {
         let apex: Name = self.name.parse().map_err(|error| {
             Problem::new(part("name"), error, "write a domain name such as \"example.org\"")
         })?;
-        let key = keys::load_secret(&base.join(&self.key))
-            .map_err(|error| Problem::new(part("key"), error, "make a key with `fingerpost keygen FILE`"))?;
+        let key = keys::load_secret(&base.join(&self.key)).map_err(|error| {
+            let remedy = match &error {
+                KeyError::Io(_, cause) if cause.kind() == ErrorKind::PermissionDenied => {
+                    "make the user that runs the origin its owner: chown fingerpost: FILE"
+                }
+                _ => "make a key with `fingerpost keygen FILE`",
+            };
+            Problem::new(part("key"), error, remedy)
+        })?;
         if self.capacity == 0 {
             return Err(Problem::new(part("capacity"), "0 RRsets", "leave it out: 2,000,000"));
         }
