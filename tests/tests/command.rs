@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use rustix::process::Signal;
 use tests::process::Process;
-use tests::{Broker, BrokerKind, Origin, Scratch, Zone, binary, eventually};
+use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, binary, eventually};
 
 fn run(arguments: &[&str], file: &Path) -> Output {
     binary::command(arguments).arg(file).output().unwrap()
@@ -205,6 +206,20 @@ fn what_a_reload_does_not_take_up_is_told() {
     origin.reload(&zone, zone.text());
     assert_eq!(told(&origin.log(), "the next start would fail"), 1, "{}", origin.log());
     origin.process().assert_running();
+    // Orders get through all the same: they need no key.
+    let output = run(&["reload", "--config"], &config);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(told(&origin.log(), "the next start would fail"), 2, "{}", origin.log());
+
+    let mut node = Node::build(&scratch, broker.address()).zone(&zone).start();
+    let config = node.config_file().to_owned();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("keep_alive = 5", "keep_alive = 6")).unwrap();
+    node.process().signal(Signal::HUP);
+    eventually("the node tells, too", || {
+        (told(&node.log(), "changes=\"broker.keep_alive\"") == 1).then_some(())
+    });
+    node.process().assert_running();
 }
 
 /// What is allowed but hardly meant is said, and does not keep anybody from starting.

@@ -126,6 +126,11 @@ impl Node {
         }
     }
 
+    /// Its configuration file.
+    pub fn config_file(&self) -> &Path {
+        &self.config
+    }
+
     /// Where it answers.
     pub fn address(&self) -> SocketAddr {
         self.dns.address()
