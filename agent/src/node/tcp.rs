@@ -126,7 +126,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, remedy = "raise the limit on open files, if there are too many", "accepting connections fails");
+                tracing::warn!(
+                    %error,
+                    remedy = "raise the limit on open files, if there are too many",
+                    "accepting connections fails"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -126,7 +126,11 @@ async fn accept(listener: TcpListener, shared: Shared) {
             }
             Err(error) => {
                 // Out of descriptors, most likely: accepting again at once would spin.
-                tracing::warn!(%error, remedy = "raise the limit on open files, if there are too many", "accepting connections fails");
+                tracing::warn!(
+                    %error,
+                    remedy = "raise the limit on open files, if there are too many",
+                    "accepting connections fails"
+                );
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
