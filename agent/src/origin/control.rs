@@ -1,7 +1,7 @@
 //! Orders to a running origin, through a socket in its state directory that only its own user can reach.
 //!
-//! One line each way: `reload ZONE`, `reload-forced ZONE` (ZONE may be `*`) or `new-epoch ZONE`; answered by `ok …` or
-//! `refused …`, once it is done.
+//! One line each way: `reload ZONE`, `reload-forced ZONE` (ZONE may be `*`), `new-epoch ZONE` or `new-epoch ZONE EPOCH`;
+//! answered by `ok …` or `refused …`, once it is done.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -30,6 +30,8 @@ pub enum Request {
     BeginEpoch {
         /// The zone.
         zone: Name,
+        /// Its number; the time in seconds without one.
+        epoch: Option<u32>,
     },
 }
 
@@ -39,17 +41,23 @@ impl Request {
         match self {
             Self::Reload { zone, forced: false } => format!("reload {}", name(zone)),
             Self::Reload { zone, forced: true } => format!("reload-forced {}", name(zone)),
-            Self::BeginEpoch { zone } => format!("new-epoch {zone}"),
+            Self::BeginEpoch { zone, epoch: None } => format!("new-epoch {zone}"),
+            Self::BeginEpoch { zone, epoch: Some(epoch) } => format!("new-epoch {zone} {epoch}"),
         }
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let (verb, zone) = line.trim_end().split_once(' ')?;
+        let (verb, rest) = line.trim_end().split_once(' ')?;
+        let (zone, epoch) = match rest.split_once(' ') {
+            Some((zone, epoch)) if verb == "new-epoch" => (zone, Some(epoch.parse().ok()?)),
+            Some(_) => return None,
+            None => (rest, None),
+        };
         let zone = if zone == "*" { None } else { Some(zone.parse().ok()?) };
         match verb {
             "reload" => Some(Self::Reload { zone, forced: false }),
             "reload-forced" => Some(Self::Reload { zone, forced: true }),
-            "new-epoch" => Some(Self::BeginEpoch { zone: zone? }),
+            "new-epoch" => Some(Self::BeginEpoch { zone: zone?, epoch }),
             _ => None,
         }
     }
@@ -121,7 +129,7 @@ async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
         index.ok_or_else(|| format!("no zone {zone} here"))
     };
     match order {
-        Request::BeginEpoch { zone } => desk.begin_epoch(find(&zone)?).await,
+        Request::BeginEpoch { zone, epoch } => desk.begin_epoch(find(&zone)?, epoch).await,
         Request::Reload { zone, forced } => {
             let caution = if forced { Caution::Forced } else { Caution::Usual };
             let zones = match zone {

@@ -47,6 +47,15 @@ pub enum EngineError {
     Clock(u64),
     /// There is no number for another epoch.
     LastEpoch(Box<Name>),
+    /// The epoch that was ordered is not higher than the last one.
+    PastEpoch {
+        /// The zone.
+        zone: Box<Name>,
+        /// What was ordered.
+        wanted: u32,
+        /// The highest known.
+        past: u32,
+    },
 }
 
 impl fmt::Display for EngineError {
@@ -70,6 +79,12 @@ impl fmt::Display for EngineError {
                 "zone {zone}: its epoch is the highest there is; give it a new signing key, clear what the broker retains \
                  of it, and move the journal away"
             ),
+            Self::PastEpoch { zone, wanted, past } => {
+                write!(
+                    f,
+                    "zone {zone}: epoch {wanted} is not above {past}, which was used already; epochs only go up"
+                )
+            }
         }
     }
 }

@@ -78,6 +78,9 @@ impl Failure for Error {
             Self::Engine(error @ EngineError::Clock(_)) => {
                 Problem::new("", error, "set the clock, then start it again")
             }
+            Self::Engine(error @ EngineError::PastEpoch { .. }) => {
+                Problem::new("", error, "order a higher one")
+            }
             Self::Engine(error @ EngineError::LastEpoch(_)) => Problem::new(
                 "zone.key",
                 error,
@@ -98,7 +101,9 @@ impl Failure for Error {
             Self::State(_, error) => Blame::of_directory(error),
             Self::Engine(EngineError::File(_) | EngineError::Refused(..)) => Blame::Configuration,
             Self::Engine(EngineError::Setup(_, SetupError::Digest)) => Blame::Surroundings,
-            Self::Engine(EngineError::Setup(..) | EngineError::LastEpoch(_)) => Blame::Configuration,
+            Self::Engine(
+                EngineError::Setup(..) | EngineError::LastEpoch(_) | EngineError::PastEpoch { .. },
+            ) => Blame::Configuration,
             // A journal that is damaged, too: who puts a backup in its place need not touch the service.
             Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_) | EngineError::Clock(_))
             | Self::Thread(_) => Blame::Surroundings,
@@ -220,9 +225,9 @@ impl Desk {
         self.order(Task::Reload { zone, file, caution, done }, outcome).await
     }
 
-    pub(super) async fn begin_epoch(&self, zone: usize) -> Result<String, String> {
+    pub(super) async fn begin_epoch(&self, zone: usize, epoch: Option<u32>) -> Result<String, String> {
         let (done, outcome) = oneshot::channel();
-        self.order(Task::BeginEpoch { zone, done }, outcome).await
+        self.order(Task::BeginEpoch { zone, epoch, done }, outcome).await
     }
 
     pub(super) async fn order(

@@ -300,7 +300,7 @@ fn epochs_only_go_up() {
     ask(&mut engine, &signed(1, &[add("new", Rtype::A, &[10, 0, 0, 1])]));
     let first = position(&engine).epoch;
     // The clock went back; the epoch does not.
-    let second = engine.begin_epoch(0, now, 5).unwrap();
+    let second = engine.begin_epoch(0, None, now, 5).unwrap();
     assert_eq!(second, Position { epoch: first + 1, serial: 1 });
     drop(engine);
     let engine = site.start().unwrap();
@@ -374,11 +374,18 @@ fn no_clock_uses_up_the_epochs() {
     let mut engine = site.start().unwrap();
     let first = position(&engine).epoch;
     let now = Instant::from_micros(1);
-    let next = engine.begin_epoch(0, now, u64::from(u32::MAX) + 1).unwrap();
+    let next = engine.begin_epoch(0, None, now, u64::from(u32::MAX) + 1).unwrap();
     assert_eq!(next, Position { epoch: first + 1, serial: 1 });
-    let last = engine.begin_epoch(0, now, u32::MAX.into()).unwrap();
+    // Nodes may have followed an origin whose clock was ahead.
+    let ordered = engine.begin_epoch(0, Some(next.epoch + 1_000), now, UNIX).unwrap();
+    assert_eq!(ordered, Position { epoch: next.epoch + 1_000, serial: 1 });
+    for past in [0, next.epoch, ordered.epoch] {
+        let error = engine.begin_epoch(0, Some(past), now, UNIX).unwrap_err();
+        assert!(matches!(error, EngineError::PastEpoch { .. }), "{error}");
+    }
+    let last = engine.begin_epoch(0, None, now, u32::MAX.into()).unwrap();
     assert_eq!(last.epoch, u32::MAX);
-    assert!(matches!(engine.begin_epoch(0, now, UNIX), Err(EngineError::LastEpoch(_))));
+    assert!(matches!(engine.begin_epoch(0, None, now, UNIX), Err(EngineError::LastEpoch(_))));
     assert_eq!(position(&engine), last);
     site.clear();
 }
