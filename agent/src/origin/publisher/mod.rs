@@ -218,6 +218,12 @@ impl<'m> Publisher<'m> {
             unfit.is_none().then_some(rrset)
         }))?;
         unfit.map_or(Ok(()), Err)?;
+        let signatures: Vec<ChangeBuf> = self
+            .keys()
+            .filter(|(_, rtype)| *rtype == Rtype::RRSIG)
+            .filter_map(|(owner, rtype)| self.content.rrset(RelativeName::from_wire(owner).ok()?, rtype))
+            .collect();
+        self.check_signed_answers(&signatures)?;
         self.begin_epoch(epoch, now);
         Ok(())
     }

@@ -559,3 +559,40 @@ fn what_no_answer_can_carry_is_refused() {
     assert!(refused(taken.apply(vec![more.clone()]).unwrap_err()));
     assert!(refused(publisher().load(5, std::iter::once(more), now).unwrap_err()));
 }
+
+#[test]
+fn what_no_answer_can_carry_with_its_signatures_is_refused() {
+    let many = |count: u16| {
+        let rdatas: Vec<[u8; 2]> = (0..count).map(u16::to_be_bytes).collect();
+        let rdatas = rdatas.iter().map(|rdata| &rdata[..]).collect();
+        ChangeBuf::rrset(RelativeName::APEX, Rtype(65_280), 60, rdatas).unwrap()
+    };
+    // By the root, with a signature of 64 octets: 12 + 18 + 1 + 64 octets in an answer.
+    let rrsig = |covered: u16| [&covered.to_be_bytes()[..], &[13, 2], &[0; 14], &[0], &[7; 64]].concat();
+    let signatures = |covered: &[u16]| {
+        let rdatas: Vec<Vec<u8>> = covered.iter().map(|&covered| rrsig(covered)).collect();
+        ChangeBuf::rrset(RelativeName::APEX, Rtype::RRSIG, 60, rdatas.iter().map(|r| &r[..]).collect())
+            .unwrap()
+    };
+    let settings = Settings { payload_limit: 262_144, ..settings(16) };
+    let publisher = || Publisher::new(settings.clone(), key(), memory(20_000), 1).unwrap();
+    let now = Instant::from_micros(1);
+    // 40 octets beside the records: 4,671 records of 14 octets leave room for one signature, 4,672 do not.
+    let (most, more) = (many(4_671), many(4_672));
+    let mut taken = publisher();
+    taken.load(5, [most.clone(), signatures(&[1, 65_280])].into_iter(), now).unwrap();
+    let refused = |error: CommitError| {
+        assert!(matches!(error, CommitError::Unanswerable { octets: 65_543, .. }), "{error:?}");
+        error.to_string().contains("example.org. TYPE65280 with its signatures")
+    };
+    assert!(refused(taken.apply(vec![more.clone()]).unwrap_err()));
+    assert!(refused(
+        publisher().load(5, [more.clone(), signatures(&[65_280])].into_iter(), now).unwrap_err()
+    ));
+    // Without the signature, or with it gone at once, there is room.
+    let mut unsigned = publisher();
+    unsigned.load(5, [more.clone()].into_iter(), now).unwrap();
+    assert!(refused(unsigned.apply(vec![signatures(&[1, 65_280])]).unwrap_err()));
+    unsigned.apply(vec![signatures(&[1])]).unwrap();
+    taken.apply(vec![more, signatures(&[1])]).unwrap();
+}
