@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::Caution;
+use super::engine::{Caution, Unstarted};
 use super::run::Desk;
 
 /// An order.
@@ -126,18 +126,22 @@ async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
 async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
     let find = |zone: &Name| {
         let index = desk.sources.iter().position(|source| source.apex == *zone);
-        index.ok_or_else(|| format!("no zone {zone} here"))
+        let unstarted = desk.unstarted.iter().find(|unstarted| unstarted.apex == *zone);
+        index.ok_or_else(|| match unstarted {
+            Some(unstarted) => unstarted.to_string(),
+            None => format!("no zone {zone} here"),
+        })
     };
     match order {
         Request::BeginEpoch { zone, epoch } => desk.begin_epoch(find(&zone)?, epoch).await,
         Request::Reload { zone, forced } => {
             let caution = if forced { Caution::Forced } else { Caution::Usual };
-            let zones = match zone {
-                Some(zone) => vec![find(&zone)?],
-                None => (0..desk.sources.len()).collect(),
+            let (zones, unstarted) = match zone {
+                Some(zone) => (vec![find(&zone)?], &[][..]),
+                None => ((0..desk.sources.len()).collect(), &desk.unstarted[..]),
             };
-            let mut texts = Vec::new();
-            let mut refused = false;
+            let mut texts: Vec<String> = unstarted.iter().map(Unstarted::to_string).collect();
+            let mut refused = !unstarted.is_empty();
             for index in zones {
                 let outcome = desk.reload(index, caution).await;
                 refused |= outcome.is_err();

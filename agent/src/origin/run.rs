@@ -14,7 +14,7 @@ use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
 use super::config::{self, Config};
-use super::engine::{Caution, Engine, EngineError};
+use super::engine::{Caution, Engine, EngineError, Unstarted};
 use super::keeper::{Clock, Keeper, Task, unix_seconds};
 use super::publisher::SetupError;
 use super::report::Report;
@@ -139,7 +139,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let settings = config.broker.settings(&client_id()).map_err(Error::Config)?;
     let directory = config.state_dir().unwrap_or_default();
     std::fs::create_dir_all(&directory).map_err(|error| Error::State(directory.clone(), error))?;
-    let sources: Vec<Source> =
+    let mut sources: Vec<Source> =
         setups.iter().map(|setup| Source { apex: setup.apex.clone(), file: setup.file.clone() }).collect();
 
     // Before anything is published or written: an origin that was started twice ends here.
@@ -156,13 +156,18 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             Engine::open(&config, setups, keys, &directory, load, clock.now(), unix_seconds())
         }
     };
-    let times = sources.iter().map(|source| modified(&source.file)).collect();
+    let mut times: Vec<_> = sources.iter().map(|source| modified(&source.file)).collect();
     let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Error::Thread(error.to_string()))?;
     let engine = opened.map_err(Error::Engine)?;
+    // From here on, a zone's number is its place in the engine.
+    let has_started = |source: &Source| engine.zone_index(&source.apex).is_some();
+    let mut started = sources.iter().map(has_started);
+    times.retain(|_| started.next().unwrap_or(false));
+    sources.retain(has_started);
 
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
-    let desk = Desk { sources, tasks: task_sender };
+    let desk = Desk { sources, unstarted: engine.unstarted.clone().into(), tasks: task_sender };
     tokio::spawn(reload_on_signal(hangup, desk.clone(), context.stop.clone()));
     if config.watch_interval > 0 {
         let interval = Duration::from_secs(config.watch_interval);
@@ -212,6 +217,7 @@ fn keep(keeper: Keeper) -> Result<oneshot::Receiver<Result<(), EngineError>>, Er
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) sources: Vec<Source>,
+    pub(super) unstarted: std::sync::Arc<[Unstarted]>,
     tasks: mpsc::Sender<Task>,
 }
 

@@ -86,6 +86,9 @@ impl Engine {
         if query.rtype != Rtype::SOA {
             return Err(Rcode::FORMERR);
         }
+        if self.unstarted.iter().any(|unstarted| unstarted.apex == query.name) {
+            return Err(Rcode::SERVFAIL);
+        }
         let index = self
             .by_name
             .get(&query.name)

@@ -18,6 +18,8 @@ use super::*;
 use crate::config::parse;
 use crate::keys;
 
+mod settings;
+
 const UNIX: u64 = 1_700_000_000;
 
 /// A state directory of its own, and what is needed to start an engine from it.
@@ -45,7 +47,11 @@ impl Site {
     }
 
     fn start(&self) -> Result<Engine, EngineError> {
-        let config: Config = parse(CONFIG, &self.directory.join("origin.toml")).unwrap();
+        self.start_with(CONFIG)
+    }
+
+    fn start_with(&self, config: &str) -> Result<Engine, EngineError> {
+        let config: Config = parse(config, &self.directory.join("origin.toml")).unwrap();
         let keys = config.tsig_keys().unwrap();
         let setups = config.zones(&keys).unwrap();
         let load = |setup: &ZoneSetup| zonefile::parse(&setup.apex, self.text.as_bytes(), &setup.file);
@@ -434,48 +440,5 @@ fn an_older_state_at_the_broker_tells_that_the_journal_is_lost() {
     assert!(!engine.zones[0].is_new, "told once");
     drop(engine);
     assert!(!site.start().unwrap().zones[0].is_new, "the journal has it");
-    site.clear();
-}
-
-#[test]
-fn after_a_new_signing_key_nothing_bears_the_old_one() {
-    let site = Site::new("rekey");
-    let mut engine = site.start().unwrap();
-    for step in 1..=5_u8 {
-        ask(&mut engine, &signed(step.into(), &[add("new", Rtype::A, &[10, 0, 0, step])]));
-    }
-    let before = (position(&engine), engine.zones[0].publisher.digest());
-    drop(engine);
-    std::fs::remove_file(site.directory.join("zone.key")).unwrap();
-    std::fs::remove_file(keys::public_path(&site.directory.join("zone.key"))).unwrap();
-    keys::generate(&site.directory.join("zone.key")).unwrap();
-    let key = keys::load_secret(&site.directory.join("zone.key")).unwrap().verifying_key();
-    let zone: Name = "example.org".parse().unwrap();
-    // The second start finds change-sets of the new key alone.
-    for step in 6..=7_u8 {
-        let mut engine = site.start().unwrap();
-        ask(&mut engine, &signed(step.into(), &[add("new", Rtype::A, &[10, 0, 0, step])]));
-        assert_eq!(position(&engine).serial, before.0.serial + u64::from(step) - 5);
-        let publisher = &mut engine.zones[0].publisher;
-        let mut now = Instant::from_micros(5_000_000);
-        publisher.handle_link(Link::Up, now);
-        let mut change_sets = BTreeSet::new();
-        for _ in 0..100 {
-            while let Some(publication) = publisher.poll_publish(now) {
-                let kind = match publication.topic.rsplit('/').nth(1) {
-                    Some("c") => Kind::ChangeSet,
-                    Some("s") => Kind::Bucket,
-                    _ => Kind::Head,
-                };
-                change_sets.extend(Some(publication.topic.clone()).filter(|_| kind == Kind::ChangeSet));
-                assert!(open(kind, &zone, &[key], &publication.payload).is_ok(), "{}", publication.topic);
-                publisher.handle_ack(publication.token, now);
-            }
-            let Some(at) = publisher.poll_at() else { break };
-            now = now.max(at);
-            publisher.handle_timeout(now);
-        }
-        assert_eq!(change_sets.len(), usize::from(step) - 5, "{change_sets:?}");
-    }
     site.clear();
 }

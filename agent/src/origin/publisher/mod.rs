@@ -355,10 +355,17 @@ impl Publisher<'_> {
         self.readback.highest_seen()
     }
 
-    /// Whether a change-set bears our signature: false for those from before the key was changed.
-    pub fn has_signed(&self, set: &ChangeSet) -> bool {
+    /// Serial of the last of `sets`, the journal's newest, that must not be published: from before the key was changed or
+    /// the payload limit lowered. It and those before it have to be forgotten; buckets tell what they said.
+    pub fn last_unfit(&self, sets: &[ChangeSet]) -> Option<u64> {
+        let newest = sets.last()?;
         let keys = [self.key.verifying_key()];
-        open(Kind::ChangeSet, &self.settings.zone, &keys, &set.payload).is_ok()
+        // All of them bear one signature: those of another key are forgotten before the first of ours is made.
+        if open(Kind::ChangeSet, &self.settings.zone, &keys, &newest.payload).is_err() {
+            return Some(newest.serial());
+        }
+        let fits = |set: &ChangeSet| set.payload.len() <= self.settings.payload_limit;
+        sets.iter().rfind(|set| !fits(set)).map(ChangeSet::serial)
     }
 
     fn unpublished(&self) -> usize {

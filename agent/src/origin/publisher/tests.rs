@@ -331,6 +331,76 @@ fn lost_state_is_noticed_before_anything_is_overwritten() {
 }
 
 #[test]
+fn change_sets_that_were_given_up_are_told_by_buckets() {
+    let mut world = World::new(16, hosts(60));
+    world.connect();
+    world.settle();
+    for number in 0..3 {
+        world.commit(vec![a("h1", 1000 + number)]);
+        world.run_for(Duration::from_millis(200));
+    }
+    assert!(world.publisher.status().floor < world.publisher.status().published, "the ring is needed");
+    let mut content = hosts(60);
+    content[1] = a("h1", 1002);
+    world.restart(settings(16), content, world.publisher.position(), &[]);
+    world.connect();
+    world.settle();
+    world.assert_published();
+    assert_eq!(world.published().0, Position { epoch: 5, serial: 4 });
+}
+
+#[test]
+fn what_exceeds_a_lower_payload_limit_is_never_sent() {
+    let higher = Settings { payload_limit: 2048, ..settings(16) };
+    let mut world = World::with(higher, hosts(60));
+    world.connect();
+    world.settle();
+    let mut durable = Vec::new();
+    for changes in
+        [vec![a("h1", 1001)], (0..60).map(|n| a(&format!("n{n}"), n)).collect(), vec![a("h2", 1002)]]
+    {
+        world.publisher.apply(changes).unwrap();
+        durable.extend(world.publisher.seal().iter().cloned());
+        world.publisher.confirm(world.now);
+    }
+    world.run_for(Duration::from_millis(200));
+    assert!(durable[1].payload.len() > 512 && world.publisher.status().floor == 1);
+    let lower = Publisher::new(settings(16), key(), memory(100), 1).unwrap();
+    assert_eq!(lower.last_unfit(&durable), Some(3));
+    let mut content = hosts(60);
+    (content[1], content[2]) = (a("h1", 1001), a("h2", 1002));
+    content.extend((0..60).map(|n| a(&format!("n{n}"), n)));
+    world.restart(settings(16), content, world.publisher.position(), &durable[2..]);
+    world.broker.limit = Default::default();
+    world.connect();
+    world.settle();
+    world.assert_published();
+    assert!(world.broker.retained.values().all(|payload| payload.len() <= 512));
+}
+
+#[test]
+fn a_new_epoch_leaves_the_ring_to_the_one_before_also_after_a_restart() {
+    let mut world = World::new(16, hosts(60));
+    world.connect();
+    world.settle();
+    for number in 0..3 {
+        world.commit(vec![a("h1", 1000 + number)]);
+        world.run_for(Duration::from_millis(200));
+    }
+    let mut content = hosts(60);
+    content[1] = a("h1", 1002);
+    world.restart(settings(8), content, Position { epoch: 6, serial: 1 }, &[]);
+    world.commit(vec![a("h2", 1)]);
+    let taken = world.broker.taken.len();
+    world.connect();
+    world.settle();
+    world.assert_published();
+    let topics: Vec<&str> = world.broker.taken[taken..].iter().map(|(topic, _)| topic.as_str()).collect();
+    let first = |part: &str| topics.iter().position(|topic| topic.contains(part)).unwrap();
+    assert!(first("/head") < first("/c/"), "{topics:?}");
+}
+
+#[test]
 fn the_trie_follows_the_zone_up_and_down() {
     let mut world = World::new(64, hosts(3));
     world.connect();
@@ -361,12 +431,20 @@ enum Happening {
     Time(u16),
     Disconnect,
     Connect,
-    /// The process dies; it restores what was confirmed.
-    Restart,
+    /// The process dies; it restores what was confirmed. It may have given up some of the first change-sets, so many in 255.
+    Restart {
+        given_up: Option<u8>,
+    },
+    /// It is started again with another ring, and so in a new epoch.
+    RestartWithRing(u32),
     /// A retained message is lost, by index.
     Lose(u16),
     LoseAll,
     NewEpoch,
+}
+
+fn rings() -> impl Strategy<Value = u32> {
+    prop::sample::select(vec![4_u32, 8, 32])
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -378,7 +456,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (0..6000_u16).prop_map(Happening::Time),
         1 => Just(Happening::Disconnect),
         2 => Just(Happening::Connect),
-        1 => Just(Happening::Restart),
+        2 => prop::option::of(any::<u8>()).prop_map(|given_up| Happening::Restart { given_up }),
+        1 => rings().prop_map(Happening::RestartWithRing),
         1 => any::<u16>().prop_map(Happening::Lose),
         1 => Just(Happening::LoseAll),
         1 => Just(Happening::NewEpoch),
@@ -400,7 +479,7 @@ proptest! {
     /// could not be mended yet), and in the end the newest.
     #[test]
     fn nothing_that_happens_strands_a_follower(
-        ring in prop::sample::select(vec![4_u32, 8, 32]),
+        mut ring in rings(),
         happenings in prop::collection::vec(happening(), 1..60),
     ) {
         let mut world = World::new(ring, hosts(30));
@@ -445,18 +524,23 @@ proptest! {
                     online = true;
                     world.connect();
                 }
-                Happening::Restart => {
+                Happening::Restart { given_up } => {
                     online = false;
                     let oldest = world.publisher.oldest_needed();
                     durable.retain(|set| set.position.serial >= oldest);
-                    let mut publisher = Publisher::new(settings(ring), key(), memory(4000), 2).unwrap();
-                    let content: Vec<ChangeBuf> =
-                        model.iter().map(|(name, address)| a(name, *address)).collect();
-                    let (position, digest) = (world.publisher.position(), world.publisher.digest());
-                    publisher
-                        .restore(position, &digest, content.into_iter(), durable.iter().cloned(), world.now)
-                        .unwrap();
-                    world.publisher = publisher;
+                    if let Some(given_up) = given_up {
+                        durable.drain(..durable.len() * usize::from(given_up) / 255);
+                    }
+                    let content = model.iter().map(|(name, address)| a(name, *address)).collect();
+                    world.restart(settings(ring), content, world.publisher.position(), &durable);
+                }
+                Happening::RestartWithRing(slots) => {
+                    online = false;
+                    ring = slots;
+                    epoch += 1;
+                    durable.clear();
+                    let content = model.iter().map(|(name, address)| a(name, *address)).collect();
+                    world.restart(settings(ring), content, Position { epoch, serial: 1 }, &[]);
                 }
                 Happening::Lose(index) => {
                     if let Some(topic) = world.broker.retained.keys().nth(usize::from(index) % 40).cloned() {
