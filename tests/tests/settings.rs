@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use resolver_core::feed::message::{Kind, open};
-use tests::dns::tsig::base64;
+use tests::dns::tsig::{self, base64};
 use tests::dns::update::Outcome;
-use tests::dns::{Update, rtype};
+use tests::dns::{Client, Update, rtype};
 use tests::fleet::{address_of, converge};
 use tests::mqtt::Probe;
 use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
@@ -158,6 +158,23 @@ fn a_signing_key_is_rolled_over_without_a_gap() {
         converge(&site.origin, node, &site.zone);
         assert_eq!(node.dns().addresses("new.example.com."), [address_of(101)]);
     }
+}
+
+#[test]
+fn an_update_is_not_done_again_after_a_crash() {
+    let mut site = site("replay", &[&Zone::with_hosts("example.com.", 3)]);
+    let mut captured =
+        Update::new(site.zone.apex()).replace_a("h1.example.com.", [192, 0, 2, 66]).to_message(7);
+    site.zone.tsig().sign(&mut captured, tsig::now());
+    let patience = Duration::from_secs(10);
+    Client::new(site.origin.update_address()).exchange(&captured, patience).unwrap();
+    site.change("h1", 5);
+    site.origin.restart_after_kill();
+    let reply = Client::new(site.origin.update_address()).exchange(&captured, patience).unwrap();
+    assert_eq!(reply[3] & 0xF, 0, "answered as it was");
+    converge(&site.origin, &site.node, &site.zone);
+    assert_eq!(site.node.dns().addresses("h1.example.com."), [address_of(5)]);
+    assert_eq!(site.origin.metrics().sum("fingerpost_origin_updates_repeated_total", &[]), Some(1.0));
 }
 
 #[test]

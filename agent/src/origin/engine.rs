@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::Path;
 
 use resolver_core::Instant;
-use resolver_core::wire::{Name, Rcode};
+use resolver_core::wire::Name;
 
 use super::config::{Config, ZoneSetup};
 use super::diff;
@@ -27,7 +27,7 @@ mod taking_up;
 #[cfg(test)]
 mod tests;
 
-use replay::Answered;
+use replay::{Answered, Round};
 
 /// Why an origin cannot start or go on.
 #[derive(Debug)]
@@ -166,8 +166,7 @@ pub struct Engine {
     journal_down: Option<Instant>,
     keys: Vec<Key>,
     answered: Answered,
-    /// Signed requests of this round, by their MAC: they are answered alike once it is durable.
-    round: HashMap<[u8; 16], Rcode>,
+    round: Round,
     /// The last commit failed. Whether the next one does, only an update can tell.
     is_failing: bool,
     pub(super) tally: Tally,
@@ -190,6 +189,7 @@ impl Engine {
         unix: u64,
     ) -> Result<Self, EngineError> {
         let journal = Journal::open(&directory.join("journal.redb"))?;
+        let answered = Answered::new(journal.answers()?);
         let mut engine = Self {
             zones: Vec::new(),
             unstarted: Vec::new(),
@@ -197,8 +197,8 @@ impl Engine {
             journal,
             journal_down: None,
             keys,
-            answered: Answered::default(),
-            round: HashMap::new(),
+            answered,
+            round: Round::default(),
             is_failing: false,
             tally: Tally::default(),
             touched: BTreeSet::new(),

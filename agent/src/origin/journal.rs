@@ -1,4 +1,5 @@
-//! What the origin must not lose: the zones' records, their last change-sets, and what their files held.
+//! What the origin must not lose: the zones' records, their last change-sets, what their files held, and which requests
+//! it answered.
 //!
 //! One embedded database (redb) for all zones, so that changes of many are durable with one fsync. A transaction is
 //! either in it whole or not at all, whenever the power goes. All numbers are big-endian.
@@ -9,6 +10,7 @@
 //! change-sets  id u32 | serial u64               → epoch u32 | rrsets u64 | digest 32 | payload
 //! files        id u32 | owner | type u16         → fingerprint 16
 //! rings        id u32                            → slots u32
+//! answers      until u64 | MAC's front 16        → response code u16
 //! ```
 //!
 //! Owners are relative to the zone, in lower-case wire form. `first` is the oldest change-set kept.
@@ -26,13 +28,18 @@ use resolver_core::wire::{Name, Rtype};
 use super::diff::{FileState, Fingerprint};
 use super::publisher::{ChangeBuf, ChangeSet, lower};
 
+mod answers;
+
+pub use answers::{Answer, MAC_LEN};
+
 type Octets = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const ZONES: Octets = TableDefinition::new("zones");
 const RRSETS: Octets = TableDefinition::new("rrsets");
 const CHANGE_SETS: Octets = TableDefinition::new("change-sets");
 const FILES: Octets = TableDefinition::new("files");
 const RINGS: Octets = TableDefinition::new("rings");
-const TABLES: [Octets; 5] = [ZONES, RRSETS, CHANGE_SETS, FILES, RINGS];
+const ANSWERS: Octets = TableDefinition::new("answers");
+const TABLES: [Octets; 6] = [ZONES, RRSETS, CHANGE_SETS, FILES, RINGS, ANSWERS];
 
 /// Why the journal cannot do its work.
 #[derive(Debug)]

@@ -8,7 +8,6 @@ use resolver_core::wire::{
 use super::super::publisher::CommitError;
 use super::super::tsig::{self, Signed, TsigError};
 use super::super::update;
-use super::replay::front;
 use super::{Engine, EngineError};
 
 /// # Requests
@@ -21,13 +20,17 @@ impl Engine {
         unix: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
         let is_up = self.journal_is_up(now)?;
-        self.round.clear();
+        self.round.begin(unix);
         let verdicts: Vec<Verdict> =
             requests.iter().map(|request| self.judge(request, is_up, unix)).collect();
         let committed = self.commit(None, now)?;
         if let Err(error) = &committed {
             tracing::error!("updates are refused until the journal can be written: {error}");
         }
+        if committed.is_ok() {
+            self.round.to_keep().for_each(|answer| self.answered.insert(answer));
+        }
+        self.round.begin(unix);
         let respond = |verdict| self.respond(verdict, committed.is_ok(), unix);
         Ok(verdicts.into_iter().map(respond).collect())
     }
@@ -58,12 +61,15 @@ impl Engine {
             self.tally.repeated += 1;
             return Verdict::Answer { query: Box::new(query), signed, rcode, depends: false };
         }
-        if let Some(&rcode) = self.round.get(&front(&signed.mac)) {
+        if let Some(rcode) = self.round.find(&signed.mac) {
             self.tally.repeated += 1;
             return Verdict::Answer { query: Box::new(query), signed, rcode, depends: true };
         }
         let rcode = self.update(&query, request, &signed, journal_is_up).err().unwrap_or(Rcode::NOERROR);
-        self.round.insert(front(&signed.mac), rcode);
+        // Without a journal nothing is carried out, so there is nothing to keep.
+        if journal_is_up {
+            self.round.insert(&signed.mac, rcode, signed.valid_until);
+        }
         Verdict::Answer { query: Box::new(query), signed, rcode, depends: true }
     }
 
@@ -137,11 +143,8 @@ impl Engine {
                 self.count(error.rcode());
                 bare(query, error.rcode(), &mut room)?
             }
-            Verdict::Answer { query, signed, rcode, depends } => {
+            Verdict::Answer { query, rcode, depends, .. } => {
                 let rcode = if *depends && !committed { Rcode::SERVFAIL } else { *rcode };
-                if rcode != Rcode::SERVFAIL {
-                    self.answered.insert(&signed.mac, rcode, signed.valid_until, unix);
-                }
                 self.count(rcode);
                 bare(query, rcode, &mut room)?
             }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use resolver_core::feed::follow::Link;
 use resolver_core::feed::message::{Kind, open, seal_head};
 use resolver_core::feed::{Digest, Head, Position};
-use resolver_core::wire::{Class, RelativeName, Rtype};
+use resolver_core::wire::{Class, Rcode, RelativeName, Rtype};
 
 use super::super::tsig;
 use super::super::tsig::tests::{key, mac_of, sign_request, verify_response};
@@ -187,6 +187,44 @@ fn a_repeated_update_is_answered_alike_and_not_done_again() {
     assert_eq!((position(&engine), address(&engine, b"new")), (before, None));
     assert_eq!(engine.tally.repeated, 1);
     drop(engine);
+    site.clear();
+}
+
+#[test]
+fn a_repeated_update_is_known_after_a_crash() {
+    let site = Site::new("replay-crash");
+    let mut engine = site.start().unwrap();
+    let nothing = [delete("none", Rtype::A)];
+    let requests = [
+        signed(1, &[add("new", Rtype::A, &[10, 0, 0, 1])]),
+        signed(2, &[delete("new", Rtype::A)]),
+        signed(3, &nothing),
+    ];
+    // The prerequisite does not hold yet.
+    let mut waiting = message(4, &[line("none", Class::ANY, Rtype::ANY, 0, &[])], &[delete("www", Rtype::A)]);
+    sign_request(&key(tsig::Algorithm::Sha256), &mut waiting, UNIX);
+    for request in &requests {
+        assert_eq!(rcode(&ask(&mut engine, request)), Rcode::NOERROR);
+    }
+    assert_eq!(rcode(&ask(&mut engine, &waiting)), Rcode::NXDOMAIN);
+    let image = site.crash_image("replay-crash-image");
+    let mut engine = image.start().unwrap();
+    ask(&mut engine, &signed(5, &[add("none", Rtype::A, &[10, 0, 0, 2])]));
+    let before = position(&engine);
+    for request in &requests {
+        assert_eq!(rcode(&ask(&mut engine, request)), Rcode::NOERROR);
+    }
+    assert_eq!(rcode(&ask(&mut engine, &waiting)), Rcode::NXDOMAIN, "answered as it was");
+    assert_eq!((position(&engine), engine.tally.repeated), (before, 4));
+    assert_eq!(address(&engine, b"none").unwrap(), [10, 0, 0, 2]);
+    // Once their signatures are too old, they are kept no longer.
+    let later = UNIX + 2 * u64::from(tsig::MAX_FUDGE) + 1;
+    let mut last = message(6, &[], &[add("none", Rtype::A, &[10, 0, 0, 3])]);
+    sign_request(&key(tsig::Algorithm::Sha256), &mut last, later);
+    engine.answer(&[last], Instant::from_micros(3_000_000), later).unwrap();
+    assert_eq!(engine.journal.answers().unwrap().len(), 1);
+    drop(engine);
+    image.clear();
     site.clear();
 }
 
