@@ -85,6 +85,9 @@ struct NewEpoch {
     config: PathBuf,
     /// The zone
     zone: String,
+    /// The epoch's number, higher than all before: where nodes have a higher one than the time in seconds, which is taken else
+    #[arg(long, value_name = "NUMBER")]
+    epoch: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -106,8 +109,8 @@ pub fn main() -> ExitCode {
             let zone = zone.as_deref().map(str::parse).transpose();
             order(&config, zone.map(|zone| origin::Request::Reload { zone, forced: force }))
         }
-        Command::NewEpoch(NewEpoch { config, zone }) => {
-            order(&config, zone.parse().map(|zone| origin::Request::BeginEpoch { zone }))
+        Command::NewEpoch(NewEpoch { config, zone, epoch }) => {
+            order(&config, zone.parse().map(|zone| origin::Request::BeginEpoch { zone, epoch }))
         }
         Command::Keygen { file } => keygen(&file),
         Command::Demo(demo) => run_demo(&demo),

@@ -8,7 +8,7 @@ use core::fmt;
 
 use crate::feed::follow::Step;
 use crate::feed::{Position, Work};
-use crate::records::{Change, ChangeError, Memory, Store, ZoneId};
+use crate::records::{BEGIN_CELLS, Change, ChangeError, Memory, Store, ZoneId};
 use crate::wire::Name;
 
 /// What [`View::apply`] did.
@@ -72,11 +72,22 @@ pub struct View<'m> {
 /// Index slots or owners that one call goes through at most: some tens of microseconds on a gateway, which is what
 /// a query may have to wait.
 const BUDGET: usize = 256;
+/// This part of the cells is kept free of what is served, so that a resynchronisation which makes a zone smaller can begin and
+/// stage the few RRsets that every change brings (an SOA takes some ten cells).
+const KEPT_FREE: u32 = 32;
+/// No more than 1.5 KiB.
+const MOST_KEPT_FREE: u32 = 64;
 
 impl<'m> View<'m> {
     /// An empty view; see [`Store::new`].
     pub fn new(memory: Memory<'m>, seed: u64) -> Self {
-        Self { store: Store::new(memory, seed) }
+        let mut view = Self { store: Store::new(memory, seed) };
+        view.keep_free();
+        view
+    }
+
+    fn keep_free(&mut self) {
+        self.store.keep_free((self.store.usage().cells_total / KEPT_FREE).min(MOST_KEPT_FREE));
     }
 
     /// Adds a zone that has no content yet: queries get SERVFAIL with Extended DNS Error 14 until its feed is caught up.
@@ -105,7 +116,11 @@ impl<'m> View<'m> {
         if self.position(zone).is_some() || self.store.rrset_count(zone) > 0 {
             return Err(ApplyError::OutOfOrder);
         }
-        self.store.fill(zone, changes)?;
+        // What was served before fits again, also where all was in use.
+        self.store.keep_free(0);
+        let filled = self.store.fill(zone, changes);
+        self.keep_free();
+        filled?;
         self.store.set_position(zone, Some(position));
         Ok(())
     }
@@ -136,7 +151,15 @@ impl<'m> View<'m> {
                 if !self.store.clear_staging(zone, BUDGET) {
                     return Ok(Applied::More);
                 }
-                if self.store.begin_staging(zone) { Ok(Applied::Done) } else { Err(ApplyError::Busy) }
+                if self.store.begin_staging(zone) {
+                    return Ok(Applied::Done);
+                }
+                if !self.store.has_free_slot() {
+                    return Err(ApplyError::Busy);
+                }
+                let usage = self.store.usage();
+                let free = usage.cells_total - usage.cells_used - usage.cells_reserved;
+                Err(ApplyError::Full { needed: BEGIN_CELLS, free })
             }
             Step::Snapshot { rrsets } => {
                 self.store.stage_snapshot(zone, *rrsets)?;

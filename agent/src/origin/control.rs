@@ -1,7 +1,7 @@
 //! Orders to a running origin, through a socket in its state directory that only its own user can reach.
 //!
-//! One line each way: `reload ZONE`, `reload-forced ZONE` (ZONE may be `*`) or `new-epoch ZONE`; answered by `ok …` or
-//! `refused …`, once it is done.
+//! One line each way: `reload ZONE`, `reload-forced ZONE` (ZONE may be `*`), `new-epoch ZONE` or `new-epoch ZONE EPOCH`;
+//! answered by `ok …` or `refused …`, once it is done.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::Caution;
+use super::engine::{Caution, Unstarted};
 use super::run::Desk;
 
 /// An order.
@@ -30,6 +30,8 @@ pub enum Request {
     BeginEpoch {
         /// The zone.
         zone: Name,
+        /// Its number; the time in seconds without one.
+        epoch: Option<u32>,
     },
 }
 
@@ -39,17 +41,23 @@ impl Request {
         match self {
             Self::Reload { zone, forced: false } => format!("reload {}", name(zone)),
             Self::Reload { zone, forced: true } => format!("reload-forced {}", name(zone)),
-            Self::BeginEpoch { zone } => format!("new-epoch {zone}"),
+            Self::BeginEpoch { zone, epoch: None } => format!("new-epoch {zone}"),
+            Self::BeginEpoch { zone, epoch: Some(epoch) } => format!("new-epoch {zone} {epoch}"),
         }
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let (verb, zone) = line.trim_end().split_once(' ')?;
+        let (verb, rest) = line.trim_end().split_once(' ')?;
+        let (zone, epoch) = match rest.split_once(' ') {
+            Some((zone, epoch)) if verb == "new-epoch" => (zone, Some(epoch.parse().ok()?)),
+            Some(_) => return None,
+            None => (rest, None),
+        };
         let zone = if zone == "*" { None } else { Some(zone.parse().ok()?) };
         match verb {
             "reload" => Some(Self::Reload { zone, forced: false }),
             "reload-forced" => Some(Self::Reload { zone, forced: true }),
-            "new-epoch" => Some(Self::BeginEpoch { zone: zone? }),
+            "new-epoch" => Some(Self::BeginEpoch { zone: zone?, epoch }),
             _ => None,
         }
     }
@@ -123,21 +131,25 @@ async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
 async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
     let find = |zone: &Name| {
         let index = desk.sources.iter().position(|source| source.apex == *zone);
-        index.ok_or_else(|| format!("no zone {zone} here"))
+        let unstarted = desk.unstarted.iter().find(|unstarted| unstarted.apex == *zone);
+        index.ok_or_else(|| match unstarted {
+            Some(unstarted) => unstarted.to_string(),
+            None => format!("no zone {zone} here"),
+        })
     };
     match order {
-        Request::BeginEpoch { zone } => desk.begin_epoch(find(&zone)?).await,
+        Request::BeginEpoch { zone, epoch } => desk.begin_epoch(find(&zone)?, epoch).await,
         Request::Reload { zone, forced } => {
             let caution = if forced { Caution::Forced } else { Caution::Usual };
-            let zones = match zone {
-                Some(zone) => vec![find(&zone)?],
+            let (zones, unstarted) = match zone {
+                Some(zone) => (vec![find(&zone)?], &[][..]),
                 None => {
                     desk.tell_of_changes();
-                    (0..desk.sources.len()).collect()
+                    ((0..desk.sources.len()).collect(), &desk.unstarted[..])
                 }
             };
-            let mut texts = Vec::new();
-            let mut refused = false;
+            let mut texts: Vec<String> = unstarted.iter().map(Unstarted::to_string).collect();
+            let mut refused = !unstarted.is_empty();
             for index in zones {
                 let outcome = desk.reload(index, caution).await;
                 refused |= outcome.is_err();

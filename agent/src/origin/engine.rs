@@ -9,13 +9,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use resolver_core::Instant;
-use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
-use resolver_core::wire::{Name, Rcode};
+use resolver_core::wire::Name;
 
 use super::config::{Config, ZoneSetup};
 use super::diff;
 use super::journal::{Journal, JournalError};
-use super::publisher::{ChangeBuf, CommitError, Publisher, SetupError};
+use super::publisher::{CommitError, Publisher, SetupError};
 use super::tsig::Key;
 use super::update::Permit;
 use super::zonefile::{ZoneFile, ZoneFileError};
@@ -26,13 +25,13 @@ mod epochs;
 mod files;
 mod refusals;
 mod replay;
+mod taking_up;
 #[cfg(test)]
 mod tests;
 
-use files::warn_of;
 pub(super) use refusals::Reason;
 use refusals::Refusals;
-use replay::Answered;
+use replay::{Answered, Round};
 
 /// Why an origin cannot start or go on.
 #[derive(Debug)]
@@ -51,6 +50,15 @@ pub enum EngineError {
     Clock(u64),
     /// There is no number for another epoch.
     LastEpoch(Box<Name>),
+    /// The epoch that was ordered is not higher than the last one.
+    PastEpoch {
+        /// The zone.
+        zone: Box<Name>,
+        /// What was ordered.
+        wanted: u32,
+        /// The highest known.
+        past: u32,
+    },
 }
 
 impl fmt::Display for EngineError {
@@ -74,6 +82,12 @@ impl fmt::Display for EngineError {
                 "zone {zone}: its epoch is the highest there is; give it a new signing key, clear what the broker retains \
                  of it, and move the journal away"
             ),
+            Self::PastEpoch { zone, wanted, past } => {
+                write!(
+                    f,
+                    "zone {zone}: epoch {wanted} is not above {past}, which was used already; epochs only go up"
+                )
+            }
         }
     }
 }
@@ -142,17 +156,32 @@ pub struct Request {
     pub client: SocketAddr,
 }
 
+/// A zone that could not start, while others did.
+#[derive(Clone, Debug)]
+pub(super) struct Unstarted {
+    pub(super) apex: Name,
+    /// With the remedy.
+    pub(super) reason: String,
+}
+
+impl fmt::Display for Unstarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: not published since the start: {}", self.apex, self.reason)
+    }
+}
+
 /// All zones.
 pub struct Engine {
     pub(super) zones: Vec<Zone>,
+    /// Those of the configuration that are not among them.
+    pub(super) unstarted: Vec<Unstarted>,
     by_name: HashMap<Name, usize>,
     journal: Journal,
     /// It failed and could not be opened again yet; when that was tried last.
     journal_down: Option<Instant>,
     keys: Vec<Key>,
     answered: Answered,
-    /// Signed requests of this round, by their MAC: they are answered alike once it is durable.
-    round: HashMap<[u8; 16], Rcode>,
+    round: Round,
     /// The last commit failed. Whether the next one does, only an update can tell.
     is_failing: bool,
     refusals: Refusals,
@@ -164,7 +193,8 @@ pub struct Engine {
 /// # Starting
 impl Engine {
     /// Opens the journal and takes up every zone: from the journal where it is there, else from its file. `load` reads
-    /// a zone file; `unix` is the time in seconds. A bad file of a zone that the journal has is only logged.
+    /// a zone file; `unix` is the time in seconds. A bad file of a zone that the journal has is only logged; and a zone whose
+    /// stored content exceeds what is configured does not keep others from starting.
     pub(super) fn open(
         config: &Config,
         setups: Vec<ZoneSetup>,
@@ -175,33 +205,45 @@ impl Engine {
         unix: u64,
     ) -> Result<Self, EngineError> {
         let journal = Journal::open(&directory.join("journal.redb"))?;
+        let answered = Answered::new(journal.answers()?);
         let mut engine = Self {
             zones: Vec::new(),
+            unstarted: Vec::new(),
             by_name: HashMap::new(),
             journal,
             journal_down: None,
             keys,
-            answered: Answered::default(),
-            round: HashMap::new(),
+            answered,
+            round: Round::default(),
             is_failing: false,
             refusals: Refusals::default(),
             tally: Tally::default(),
             touched: BTreeSet::new(),
         };
         let mut fresh = Vec::new();
+        let mut last_failure = None;
         for setup in setups {
             let file = load(&setup);
             let index = engine.zones.len();
-            if let Some(rrsets) = engine.take_up(config, setup, &file, now, unix)? {
-                fresh.push((index, rrsets));
-            } else {
-                engine.reload(index, file, Caution::Usual, now)?;
+            match engine.take_up(config, setup, &file, now, unix) {
+                Ok(Some(rrsets)) => fresh.push((index, rrsets)),
+                Ok(None) => drop(engine.reload(index, file, Caution::Usual, now)?),
+                Err(EngineError::Setup(apex, error @ SetupError::State(_))) => {
+                    tracing::error!(zone = %apex, "not published, nor open to updates, until the next start: {error}");
+                    engine.unstarted.push(Unstarted { apex: (*apex).clone(), reason: error.to_string() });
+                    last_failure = Some(EngineError::Setup(apex, error));
+                }
+                Err(error) => return Err(error),
             }
+        }
+        if let Some(error) = last_failure.filter(|_| engine.zones.is_empty()) {
+            return Err(error);
         }
         let batch = engine.journal.begin()?;
         for (index, rrsets) in &fresh {
             let Zone { apex, publisher, .. } = &engine.zones[*index];
             batch.start(apex, publisher.position(), &publisher.digest(), rrsets.iter())?;
+            batch.save_ring(apex, publisher.settings().ring)?;
             let state = diff::file_state(rrsets);
             batch.change_file(
                 apex,
@@ -210,68 +252,6 @@ impl Engine {
         }
         batch.commit()?;
         Ok(engine)
-    }
-
-    /// Adds a zone; returns its content if it is new to the journal.
-    fn take_up(
-        &mut self,
-        config: &Config,
-        setup: ZoneSetup,
-        file: &Result<ZoneFile, ZoneFileError>,
-        now: Instant,
-        unix: u64,
-    ) -> Result<Option<Vec<ChangeBuf>>, EngineError> {
-        let ZoneSetup { apex, key, permits, capacity, .. } = setup;
-        let failed = |error| EngineError::Setup(Box::new(apex.clone()), error);
-        let settings = config.publisher(apex.clone());
-        let seed = getrandom::u64().unwrap_or(unix);
-        let mut publisher = Publisher::new(settings, key, reserve(capacity), seed).map_err(failed)?;
-        let saved = self.journal.zone(&apex)?;
-        let mut fresh = None;
-        if let Some(saved) = saved {
-            let mut damage = None;
-            let rrsets = self
-                .journal
-                .rrsets(&saved)?
-                .map_while(|rrset| rrset.map_err(|error| damage = Some(error)).ok());
-            let mut sets = self.journal.change_sets(&saved)?;
-            if sets.last().is_some_and(|newest| !publisher.has_signed(newest)) {
-                // No node that trusts the new key could follow them: buckets tell what they said.
-                tracing::warn!(
-                    zone = %apex,
-                    remedy = "see that all nodes have the new key's .pub in their `keys`",
-                    "the signing key is another: the zone is published anew in buckets"
-                );
-                let batch = self.journal.begin()?;
-                batch.forget_change_sets(&apex)?;
-                batch.commit()?;
-                sets.clear();
-            }
-            let restored = publisher.restore(saved.position, &saved.digest, rrsets, sets.into_iter(), now);
-            if let Some(error) = damage {
-                return Err(error.into());
-            }
-            restored.map_err(failed)?;
-            tracing::info!(zone = %apex, position = %saved.position, "taken up from the journal");
-        } else {
-            let file = file.as_ref().map_err(|error| EngineError::File(error.clone()))?;
-            if let Some(error) = &file.incomplete {
-                return Err(EngineError::File(error.clone()));
-            }
-            warn_of(&apex, &file.warnings);
-            // The time in seconds exceeds whatever an earlier journal, now lost, may have used.
-            let epoch = u32::try_from(unix).map_err(|_| EngineError::Clock(unix))?.max(1);
-            let refused = |error| EngineError::Refused(Box::new(apex.clone()), error);
-            publisher.load(epoch, file.rrsets.iter().cloned(), now).map_err(refused)?;
-            tracing::info!(zone = %apex, position = %publisher.position(), rrsets = file.rrsets.len(), "new zone");
-            fresh = Some(file.rrsets.clone());
-        }
-        let index = self.zones.len();
-        let is_new = fresh.is_some();
-        self.by_name.insert(apex.clone(), index);
-        self.zones.push(Zone { apex, publisher, permits, reloads: [0; 2], epoch_tried_at: None, is_new });
-        self.touched.insert(index);
-        Ok(fresh)
     }
 }
 
@@ -291,15 +271,4 @@ impl Engine {
     pub(super) fn is_accepting(&self) -> bool {
         self.journal_down.is_none() && !self.is_failing
     }
-}
-
-/// Address space for a zone of `capacity` RRsets, for as long as the process lives. What is zero is not touched, and so
-/// takes no memory.
-fn reserve(capacity: u32) -> Memory<'static> {
-    let capacity = capacity as usize;
-    // An owner with one A RRset takes two cells, one with a long name or many records more.
-    let cells: Vec<Cell> = vec![[0; size_of::<Cell>()]; capacity.saturating_mul(5) / 2 + 64];
-    let index: Vec<IndexSlot> = vec![[0; size_of::<IndexSlot>()]; capacity.max(64)];
-    let zones: Vec<ZoneSlot> = vec![ZoneSlot::EMPTY];
-    Memory { cells: cells.leak(), index: index.leak(), zones: zones.leak() }
 }

@@ -1,4 +1,5 @@
-//! What the origin must not lose: the zones' records, their last change-sets, and what their files held.
+//! What the origin must not lose: the zones' records, their last change-sets, what their files held, and which requests
+//! it answered.
 //!
 //! One embedded database (redb) for all zones, so that changes of many are durable with one fsync. A transaction is
 //! either in it whole or not at all, whenever the power goes. All numbers are big-endian.
@@ -8,6 +9,8 @@
 //! rrsets       id u32 | owner | type u16         → ttl u32 | owner's length u8 | owner as spelt | rdatas
 //! change-sets  id u32 | serial u64               → epoch u32 | rrsets u64 | digest 32 | payload
 //! files        id u32 | owner | type u16         → fingerprint 16
+//! rings        id u32                            → slots u32
+//! answers      until u64 | MAC's front 16        → response code u16
 //! ```
 //!
 //! Owners are relative to the zone, in lower-case wire form. `first` is the oldest change-set kept.
@@ -25,12 +28,18 @@ use resolver_core::wire::{Name, Rtype};
 use super::diff::{FileState, Fingerprint};
 use super::publisher::{ChangeBuf, ChangeSet, lower};
 
+mod answers;
+
+pub use answers::{Answer, MAC_LEN};
+
 type Octets = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const ZONES: Octets = TableDefinition::new("zones");
 const RRSETS: Octets = TableDefinition::new("rrsets");
 const CHANGE_SETS: Octets = TableDefinition::new("change-sets");
 const FILES: Octets = TableDefinition::new("files");
-const TABLES: [Octets; 4] = [ZONES, RRSETS, CHANGE_SETS, FILES];
+const RINGS: Octets = TableDefinition::new("rings");
+const ANSWERS: Octets = TableDefinition::new("answers");
+const TABLES: [Octets; 6] = [ZONES, RRSETS, CHANGE_SETS, FILES, RINGS, ANSWERS];
 
 /// Why the journal cannot do its work.
 #[derive(Debug)]
@@ -176,6 +185,14 @@ impl Journal {
         Ok(sets)
     }
 
+    /// Slots of the ring in the zone's epoch; `None` if an earlier version did not say.
+    pub fn ring(&self, zone: &Saved) -> Result<Option<u32>, JournalError> {
+        let table = self.read()?.open_table(RINGS).map_err(|error| self.disk(error))?;
+        let value = table.get(&zone.id.to_be_bytes()[..]).map_err(|error| self.disk(error))?;
+        let slots = value.map(|value| value.value().try_into().map(u32::from_be_bytes));
+        slots.transpose().map_err(|_| self.damaged("a ring"))
+    }
+
     /// What the zone's file held when it was last taken over.
     pub fn file(&self, zone: &Saved) -> Result<FileState, JournalError> {
         let table = self.read()?.open_table(FILES).map_err(|error| self.disk(error))?;
@@ -257,11 +274,24 @@ impl Batch<'_> {
         self.save(apex, &Saved { position: Position { epoch, serial: 1 }, first: 2, ..saved })
     }
 
-    /// The zone keeps its position and records, but no change-set that led there.
-    pub fn forget_change_sets(&self, apex: &Name) -> Result<(), JournalError> {
+    /// The zone keeps its position and records, but no change-set up to `serial`.
+    pub fn forget_change_sets(&self, apex: &Name, serial: u64) -> Result<(), JournalError> {
         let saved = self.existing(apex)?;
-        self.empty(CHANGE_SETS, saved.id)?;
-        self.save(apex, &Saved { first: saved.position.serial + 1, ..saved })
+        let mut table = self.open(CHANGE_SETS)?;
+        let (from, to) = (change_set_key(saved.id, 0), change_set_key(saved.id, serial));
+        table
+            .retain_in::<&[u8], _>(&from[..]..=&to[..], |_, _| false)
+            .map_err(|error| self.journal.disk(error))?;
+        drop(table);
+        self.save(apex, &Saved { first: saved.first.max(serial + 1), ..saved })
+    }
+
+    /// The zone's ring has so many slots, as long as its epoch lasts.
+    pub fn save_ring(&self, apex: &Name, slots: u32) -> Result<(), JournalError> {
+        let id = self.existing(apex)?.id.to_be_bytes();
+        let mut table = self.open(RINGS)?;
+        table.insert(&id[..], &slots.to_be_bytes()[..]).map_err(|error| self.journal.disk(error))?;
+        Ok(())
     }
 
     /// These change-sets follow. Those before `oldest_needed` are dropped.

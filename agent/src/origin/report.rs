@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::engine::{Engine, Reason, Tally};
+use super::engine::{Engine, Reason, Tally, Unstarted};
 use super::publisher::Status;
 use crate::metrics::{Exposition, Kind, Registry};
 use crate::mqtt::Client;
@@ -17,6 +17,7 @@ struct Content {
     zones: Vec<ZoneReport>,
     tally: Tally,
     accepting: bool,
+    unstarted: Vec<Unstarted>,
 }
 
 struct ZoneReport {
@@ -29,12 +30,19 @@ struct ZoneReport {
 impl Report {
     /// Registers all metrics; filled by [`Self::update`].
     pub(super) fn register(registry: &Registry, engine: &Engine, client: Client) -> Arc<Self> {
-        let report = Arc::new(Self(Mutex::default()));
+        let unstarted = engine.unstarted.clone();
+        let report = Arc::new(Self(Mutex::new(Content { unstarted, ..Content::default() })));
         report.update(engine, &[]);
         let shown = report.clone();
         registry.collect_with(move |out| {
             let content = shown.0.lock();
             zones(out, &content.zones);
+            out.family(
+                "origin_unstarted_zones",
+                "Zones of the configuration that could not start.",
+                Kind::Gauge,
+            );
+            out.sample(&[], content.unstarted.len() as f64);
             requests(out, &content);
             out.family("broker_up", "Whether the connection to the broker is up.", Kind::Gauge);
             out.sample(&[], f64::from(u8::from(client.is_up())));
@@ -65,6 +73,9 @@ impl Report {
             let content = shown.0.lock();
             if !content.accepting {
                 return Err("the journal cannot be written".into());
+            }
+            if let Some(unstarted) = content.unstarted.first() {
+                return Err(unstarted.to_string());
             }
             match content.zones.iter().find(|zone| zone.superseded) {
                 Some(zone) => Err(format!("{}: the broker has a newer state than ours", zone.apex)),

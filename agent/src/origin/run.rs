@@ -16,7 +16,7 @@ use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
 use super::config::{self, Config};
-use super::engine::{Caution, Engine, EngineError};
+use super::engine::{Caution, Engine, EngineError, Unstarted};
 use super::keeper::{Clock, Keeper, Task, unix_seconds};
 use super::publisher::SetupError;
 use super::report::Report;
@@ -80,6 +80,9 @@ impl Failure for Error {
             Self::Engine(error @ EngineError::Clock(_)) => {
                 Problem::new("", error, "set the clock, then start it again")
             }
+            Self::Engine(error @ EngineError::PastEpoch { .. }) => {
+                Problem::new("", error, "order a higher one")
+            }
             Self::Engine(error @ EngineError::LastEpoch(_)) => Problem::new(
                 "zone.key",
                 error,
@@ -100,7 +103,9 @@ impl Failure for Error {
             Self::State(_, error) => Blame::of_directory(error),
             Self::Engine(EngineError::File(_) | EngineError::Refused(..)) => Blame::Configuration,
             Self::Engine(EngineError::Setup(_, SetupError::Digest)) => Blame::Surroundings,
-            Self::Engine(EngineError::Setup(..) | EngineError::LastEpoch(_)) => Blame::Configuration,
+            Self::Engine(
+                EngineError::Setup(..) | EngineError::LastEpoch(_) | EngineError::PastEpoch { .. },
+            ) => Blame::Configuration,
             // A journal that is damaged, too: who puts a backup in its place need not touch the service.
             Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_) | EngineError::Clock(_))
             | Self::Thread(_) => Blame::Surroundings,
@@ -136,7 +141,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let settings = config.broker.settings(&client_id()).map_err(Error::Config)?;
     let directory = config.state_dir().unwrap_or_default();
     std::fs::create_dir_all(&directory).map_err(|error| Error::State(directory.clone(), error))?;
-    let sources: Vec<Source> =
+    let mut sources: Vec<Source> =
         setups.iter().map(|setup| Source { apex: setup.apex.clone(), file: setup.file.clone() }).collect();
 
     // Before anything is published or written: an origin that was started twice ends here.
@@ -153,13 +158,23 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             Engine::open(&config, setups, keys, &directory, load, clock.now(), unix_seconds())
         }
     };
-    let times = sources.iter().map(|source| modified(&source.file)).collect();
+    let mut times: Vec<_> = sources.iter().map(|source| modified(&source.file)).collect();
     let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Error::Thread(error.to_string()))?;
     let engine = opened.map_err(Error::Engine)?;
+    // From here on, a zone's number is its place in the engine.
+    let has_started = |source: &Source| engine.zone_index(&source.apex).is_some();
+    let mut started = sources.iter().map(has_started);
+    times.retain(|_| started.next().unwrap_or(false));
+    sources.retain(has_started);
 
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
-    let desk = Desk { sources, tasks: task_sender, original: context.original.clone() };
+    let desk = Desk {
+        sources,
+        unstarted: engine.unstarted.clone().into(),
+        tasks: task_sender,
+        original: context.original.clone(),
+    };
     tokio::spawn(reload_on_signal(hangup, desk.clone(), context.stop.clone()));
     if config.watch_interval > 0 {
         let interval = Duration::from_secs(config.watch_interval);
@@ -209,6 +224,7 @@ fn keep(keeper: Keeper) -> Result<oneshot::Receiver<Result<(), EngineError>>, Er
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) sources: Vec<Source>,
+    pub(super) unstarted: Arc<[Unstarted]>,
     tasks: mpsc::Sender<Task>,
     original: Option<Arc<Original>>,
 }
@@ -230,9 +246,9 @@ impl Desk {
         }
     }
 
-    pub(super) async fn begin_epoch(&self, zone: usize) -> Result<String, String> {
+    pub(super) async fn begin_epoch(&self, zone: usize, epoch: Option<u32>) -> Result<String, String> {
         let (done, outcome) = oneshot::channel();
-        self.order(Task::BeginEpoch { zone, done }, outcome).await
+        self.order(Task::BeginEpoch { zone, epoch, done }, outcome).await
     }
 
     pub(super) async fn order(

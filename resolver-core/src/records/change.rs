@@ -83,7 +83,7 @@ impl Store<'_> {
         if expected.is_some_and(|expected| *expected != whole) {
             return Err(ChangeError::Digest);
         }
-        self.see_to_room(bound.cells)?;
+        self.see_to_room(bound.cells, self.kept_free)?;
         Ok(settled)
     }
 
@@ -123,9 +123,9 @@ impl Store<'_> {
         }
     }
 
-    /// Refuses what needs more cells than are free.
-    pub(super) fn see_to_room(&self, needed: u64) -> Result<(), ChangeError> {
-        let free = self.cells.available();
+    /// Refuses what needs more cells than are free beside `kept`. What needs none is let in even if fewer are.
+    pub(super) fn see_to_room(&self, needed: u64, kept: u64) -> Result<(), ChangeError> {
+        let free = self.cells.available().saturating_sub(kept);
         if needed <= free {
             return Ok(());
         }

@@ -21,6 +21,10 @@
 //! parents to children and frees each owner as soon as it has no children left, so at any time what it has taken
 //! beyond what it has freed is at most: the labels of owners that have children, the largest owner, and the nodes
 //! of denial orders. That is the reserve.
+//!
+//! To begin takes a few cells too. [`Store::keep_free`] has them left over, so that a zone which fills the store to the
+//! brim can be made smaller: what stays as it was is only marked, and removals can wait for the commit. A staging itself
+//! may use these cells up; if it does, and none comes free, the next one cannot begin.
 
 use super::cells::{Place, Source, added_cells};
 use super::change::{check, content_of, digest_of, shared_labels};
@@ -32,6 +36,9 @@ use super::zones::{Role, ZoneSlot};
 use crate::feed::Digest;
 use crate::wire::RelativeName;
 use crate::wire::name::MAX_NAME;
+
+/// Cells that must be free when a staging beside served content begins: its apex, and the reserve for committing it.
+pub const BEGIN_CELLS: u32 = 4;
 
 /// A store is nearly full when less than this part of its cells is free.
 const NEARLY_FULL: u32 = 64;
@@ -62,7 +69,8 @@ impl Shadow {
 
 /// # Resynchronisation: a whole new content is staged beside the served one, only where it differs
 impl Store<'_> {
-    /// Starts (or restarts) staging for `zone`: takes a zone slot. False if there is none, or no room.
+    /// Starts (or restarts) staging for `zone`: takes a zone slot. False if there is none ([`Self::has_free_slot`] tells),
+    /// or fewer than [`BEGIN_CELLS`] cells are free.
     ///
     /// What an aborted staging left is cleared first, in one go: call [`Self::clear_staging`] before to do
     /// that in steps. Else bounded by the number of zone slots.
@@ -73,6 +81,10 @@ impl Store<'_> {
         let role = if slot.rrsets == 0 { Role::Successor } else { Role::Overrides };
         self.abort_staging(zone);
         while !self.clear_staging(zone, usize::MAX) {}
+        let needed = if role == Role::Overrides { BEGIN_CELLS } else { 1 };
+        if self.cells.available() < needed.into() {
+            return false;
+        }
         let Some(shadow) = self.take_slot(role, &name) else { return false };
         self.zones[index].staging = Some(shadow);
         if role == Role::Overrides {
@@ -84,12 +96,13 @@ impl Store<'_> {
             self.keep_reserve(shadow.into());
             self.zones[index].mark = !self.zones[index].mark;
             self.zones[index].sweep = Sweep::START;
-            if self.cells.reserved > u64::from(self.cells.total() - self.cells.used()) {
-                self.abort_staging(zone);
-                return false;
-            }
         }
         true
+    }
+
+    /// Whether a zone slot is free to stage in. Bounded by their number.
+    pub fn has_free_slot(&self) -> bool {
+        self.zones.iter().any(|slot| slot.role == Role::Free)
     }
 
     /// Part of a snapshot: these RRsets are in the new content. Equal ones are only marked in the served zone. What
@@ -329,7 +342,7 @@ impl Store<'_> {
                 needed += NODE_CELLS;
             }
         }
-        self.see_to_room(needed)
+        self.see_to_room(needed, 0)
     }
 
     /// Stages one change as an override, or as none if what is served is what it makes.

@@ -101,6 +101,8 @@ pub struct Store<'m> {
     pub(super) zones: &'m mut [ZoneSlot],
     /// Bit n: some zone's apex has n labels.
     pub(super) apex_levels: u128,
+    /// See [`Self::keep_free`].
+    pub(super) kept_free: u64,
 }
 
 impl<'m> Store<'m> {
@@ -112,7 +114,15 @@ impl<'m> Store<'m> {
             index: Index::new(memory.index, seed),
             zones: &mut memory.zones[..count],
             apex_levels: 0,
+            kept_free: 0,
         }
+    }
+
+    /// From now on no growth of what is served, or of what takes the place of an empty zone, leaves fewer than so many cells
+    /// free: they are for staging beside what is served. What takes no more room than it frees is let in all the same.
+    /// 0 at first.
+    pub fn keep_free(&mut self, cells: u32) {
+        self.kept_free = cells.into();
     }
 
     /// Memory in use. Bounded by the number of zone slots.

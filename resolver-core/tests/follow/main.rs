@@ -370,6 +370,43 @@ fn a_full_store_goes_on_at_once_when_the_zone_shrinks() {
 }
 
 #[test]
+fn a_store_full_to_the_last_owner_follows_a_zone_that_shrinks() {
+    let mut origin = Origin::new("example.org", 64, 2, 40);
+    let (mut world, zone) = World::synced(&mut origin, Room { cells: 260, ..Room::default() });
+    let labels: Vec<_> = (0..200).map(|number| format!("f{number}")).collect();
+    let unfit = labels.iter().position(|label| {
+        world.push(origin.change(&[(label.as_str(), Some(1))]));
+        world.phase(zone) == Phase::Full
+    });
+    let added = &labels[..=unfit.expect("the store is filled")];
+    let removed: Vec<Edit<'_>> = added.iter().map(|label| (label.as_str(), None)).collect();
+    world.push(origin.change(&removed));
+    world.publish_all(origin.snapshot());
+    world.wait(60 * SECOND);
+    world.assert_equal(zone, &origin);
+    assert!(!world.refusals.contains(&ApplyError::Busy), "{:?}", world.refusals);
+}
+
+#[test]
+fn without_room_to_begin_a_store_is_full_and_tries_ever_more_rarely() {
+    let mut origin = Origin::new("example.org", 64, 2, 40);
+    // 40 owners in 2 cells each, their apex, and the one that they are loaded below: then one cell is free.
+    let mut world = World::new(Room { cells: 2 * 40 + 2, ..Room::default() });
+    let zone = world.view.add_zone(&origin.zone).unwrap();
+    world.view.load(zone, origin.rrsets(), origin.position).unwrap();
+    let keys = [origin.key.verifying_key()];
+    assert!(world.feed.add_zone(&origin.zone, zone, &keys, Some(origin.position)));
+    let served = origin.clone();
+    origin.position.serial += 1_000;
+    world.publish_all(origin.snapshot());
+    world.connect();
+    world.wait(3_600 * SECOND);
+    assert_eq!((world.position(zone), world.phase(zone)), (Some(served.position), Phase::Full));
+    assert!((10..40).contains(&world.status(zone).counters.full), "{}", world.refusals.len());
+    assert_eq!(world.content(zone), served.content);
+}
+
+#[test]
 fn a_zone_too_large_is_given_up_whole_and_tried_again() {
     let mut origin = Origin::new("example.org", 16, 2, 100);
     let mut world = World::new(Room { cells: 100, ..Room::default() });

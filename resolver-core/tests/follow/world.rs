@@ -66,7 +66,7 @@ impl Origin {
         digest
     }
 
-    fn rrsets(&self) -> impl Iterator<Item = Change<'_>> + Clone {
+    pub fn rrsets(&self) -> impl Iterator<Item = Change<'_>> + Clone {
         self.content.iter().map(|(owner, rdatas)| change(owner, rdatas))
     }
 

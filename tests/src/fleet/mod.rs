@@ -37,6 +37,15 @@ impl State {
     }
 }
 
+/// Replaces a part of a configuration file, which has to be there once.
+#[track_caller]
+fn edit(config: &std::path::Path, from: &str, to: &str) {
+    let told = |error| -> String { panic!("{}: {error}", config.display()) };
+    let text = std::fs::read_to_string(config).unwrap_or_else(told);
+    assert_eq!(text.matches(from).count(), 1, "{from:?} in\n{text}");
+    std::fs::write(config, text.replace(from, to)).unwrap_or_else(|error| drop(told(error)));
+}
+
 /// The label that metrics of a zone carry.
 fn zone_label(apex: &str) -> String {
     format!("zone=\"{}\"", apex.replace('\\', "\\\\"))

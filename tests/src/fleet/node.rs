@@ -199,6 +199,12 @@ impl Node {
         self.await_ready();
     }
 
+    /// Replaces a part of its configuration, for the next start.
+    #[track_caller]
+    pub fn edit_config(&self, from: &str, to: &str) {
+        super::edit(&self.config, from, to);
+    }
+
     /// Starts it again where there is no broker: ready means that it serves what it saved.
     #[track_caller]
     pub fn restart_without_feed(&mut self) {

@@ -172,11 +172,43 @@ impl Origin {
         self.process.terminate()
     }
 
+    /// SIGKILL, and starts it again.
+    #[track_caller]
+    pub fn restart_after_kill(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
     /// Starts it again and waits until it is ready.
     #[track_caller]
     pub fn restart(&mut self) {
         self.process = launch(&self.config, &self.log);
         self.await_ready(DEADLINE);
+    }
+
+    /// Replaces a part of its configuration, for the next start.
+    #[track_caller]
+    pub fn edit_config(&self, from: &str, to: &str) {
+        super::edit(&self.config, from, to);
+    }
+
+    /// Gives `zone` another signing key, for the next start.
+    #[track_caller]
+    pub fn replace_key(&self, zone: &Zone, secret: &str) {
+        write(&self.directory.join(format!("{}.key", zone.file_name())), format!("{secret}\n"));
+    }
+
+    /// Has it begin a new epoch, by the command line; returns what that said, whatever the outcome.
+    #[track_caller]
+    pub fn begin_epoch(&self, zone: &Zone, epoch: Option<u64>) -> (bool, String) {
+        let mut command = binary::command(&["new-epoch", "--config"]);
+        command.arg(&self.config).arg(zone.apex());
+        if let Some(epoch) = epoch {
+            command.args(["--epoch", &epoch.to_string()]);
+        }
+        let output = command.output().unwrap_or_else(|error| panic!("fingerpost: {error}"));
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// Starts it again, able to bear that a file cannot grow (see [`Self::limit_files`]), with a limit from the start

@@ -11,7 +11,6 @@ use super::super::tsig::{self, Signed, TsigError};
 use super::super::update;
 use super::durability::JOURNAL_REMEDY;
 use super::refusals::Refused;
-use super::replay::front;
 use super::{Engine, EngineError, Reason, Request};
 
 /// # Requests
@@ -24,7 +23,7 @@ impl Engine {
         unix: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, EngineError> {
         let is_up = self.journal_is_up(now)?;
-        self.round.clear();
+        self.round.begin(unix);
         let verdicts: Vec<Verdict> =
             requests.iter().map(|request| self.judge(request, is_up, now, unix)).collect();
         let committed = self.commit(None, now)?;
@@ -34,6 +33,10 @@ impl Engine {
                 "updates are refused until the journal can be written: {error}"
             );
         }
+        if committed.is_ok() {
+            self.round.to_keep().for_each(|answer| self.answered.insert(answer));
+        }
+        self.round.begin(unix);
         let respond = |verdict| self.respond(verdict, committed.is_ok(), unix);
         Ok(verdicts.into_iter().map(respond).collect())
     }
@@ -73,7 +76,7 @@ impl Engine {
             self.tally.repeated += 1;
             return Verdict::Answer { query: Box::new(query), signed, rcode, depends: false };
         }
-        if let Some(&rcode) = self.round.get(&front(&signed.mac)) {
+        if let Some(rcode) = self.round.find(&signed.mac) {
             self.tally.repeated += 1;
             return Verdict::Answer { query: Box::new(query), signed, rcode, depends: true };
         }
@@ -85,7 +88,10 @@ impl Engine {
                 refused.rcode
             }
         };
-        self.round.insert(front(&signed.mac), rcode);
+        // Without a journal nothing is carried out, so there is nothing to keep.
+        if journal_is_up {
+            self.round.insert(&signed.mac, rcode, signed.valid_until);
+        }
         Verdict::Answer { query: Box::new(query), signed, rcode, depends: true }
     }
 
@@ -110,6 +116,9 @@ impl Engine {
         }
         if query.rtype != Rtype::SOA {
             return Err(Refused::new(Rcode::FORMERR, Reason::Malformed));
+        }
+        if self.unstarted.iter().any(|unstarted| unstarted.apex == query.name) {
+            return Err(Refused::new(Rcode::SERVFAIL, Reason::Unstarted));
         }
         let index = self
             .by_name
@@ -169,11 +178,8 @@ impl Engine {
                 self.count(rcode);
                 bare(query, rcode, &mut room)?
             }
-            Verdict::Answer { query, signed, rcode, depends } => {
+            Verdict::Answer { query, rcode, depends, .. } => {
                 let rcode = if *depends && !committed { Rcode::SERVFAIL } else { *rcode };
-                if rcode != Rcode::SERVFAIL {
-                    self.answered.insert(&signed.mac, rcode, signed.valid_until, unix);
-                }
                 self.count(rcode);
                 bare(query, rcode, &mut room)?
             }

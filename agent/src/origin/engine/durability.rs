@@ -4,11 +4,12 @@ use resolver_core::Instant;
 
 use super::super::journal::JournalError;
 use super::files::PrintChange;
+use super::replay::MAX_ANSWERED;
 use super::{Engine, EngineError, Zone};
 
 /// # Durability
 impl Engine {
-    /// Makes all that was applied durable, together with what a zone's file now holds; undoes it where that fails. The
+    /// Makes all that was applied durable, together with what the round answers or what a zone's file now holds; undoes it where that fails. The
     /// inner error is the journal's, and everything is as before.
     pub(super) fn commit(
         &mut self,
@@ -21,7 +22,8 @@ impl Engine {
                 changed.push(index);
             }
         }
-        if changed.is_empty() && file.is_none_or(|(_, prints)| prints.is_empty()) {
+        let has_answers = self.round.to_keep().next().is_some();
+        if changed.is_empty() && !has_answers && file.is_none_or(|(_, prints)| prints.is_empty()) {
             return Ok(Ok(()));
         }
         let stored = self.store(&changed, file);
@@ -70,6 +72,9 @@ impl Engine {
         if let Some((index, prints)) = file {
             let prints = prints.iter().map(|(owner, rtype, print)| (&**owner, *rtype, *print));
             batch.change_file(&self.zones[index].apex, prints)?;
+        }
+        if self.round.to_keep().next().is_some() {
+            batch.keep_answers(self.round.to_keep(), self.round.unix, MAX_ANSWERED)?;
         }
         batch.commit()
     }

@@ -2,25 +2,32 @@
 
 use resolver_core::Instant;
 use resolver_core::feed::Position;
+use resolver_core::wire::Name;
 
 use super::durability::JOURNAL_REMEDY;
 use super::{Engine, EngineError};
 
 /// # Epochs
 impl Engine {
-    /// Starts a new epoch of the zone: every node takes the whole zone anew.
+    /// Starts a new epoch of the zone: every node takes the whole zone anew. It is `wanted`, else the time in seconds, but always
+    /// higher than all that is known.
     pub(in crate::origin) fn begin_epoch(
         &mut self,
         index: usize,
+        wanted: Option<u32>,
         now: Instant,
         unix: u64,
     ) -> Result<Position, EngineError> {
         let zone = &mut self.zones[index];
         let seen = zone.publisher.superseded_by().map_or(0, |position| position.epoch);
         let past = zone.publisher.position().epoch.max(seen);
-        let next = past.checked_add(1).ok_or_else(|| EngineError::LastEpoch(Box::new(zone.apex.clone())))?;
-        // A clock beyond 2106 is wrong, and would leave no epoch after this one.
-        let epoch = u32::try_from(unix).unwrap_or(next).max(next);
+        let epoch = match wanted {
+            Some(wanted) if wanted <= past => {
+                return Err(EngineError::PastEpoch { zone: Box::new(zone.apex.clone()), wanted, past });
+            }
+            Some(wanted) => wanted,
+            None => next_epoch(&zone.apex, past, unix)?,
+        };
         let stored = self.journal.begin().and_then(|batch| {
             batch.new_epoch(&zone.apex, epoch)?;
             batch.commit()
@@ -51,7 +58,7 @@ impl Engine {
             "the broker has a newer state signed with our key: the journal was lost or put back, or another origin \
              publishes this zone"
         );
-        if let Err(error) = self.begin_epoch(index, now, unix) {
+        if let Err(error) = self.begin_epoch(index, None, now, unix) {
             tracing::error!(
                 remedy = JOURNAL_REMEDY,
                 "until a new epoch begins, nothing is published and updates are refused: {error}"
@@ -74,6 +81,13 @@ impl Engine {
              moved away, and what came by UPDATE is gone"
         );
     }
+}
+
+/// The epoch after `past` at this time: the time in seconds if that is higher.
+pub(super) fn next_epoch(zone: &Name, past: u32, unix: u64) -> Result<u32, EngineError> {
+    let next = past.checked_add(1).ok_or_else(|| EngineError::LastEpoch(Box::new(zone.clone())))?;
+    // A clock beyond 2106 is wrong, and would leave no epoch after this one.
+    Ok(u32::try_from(unix).unwrap_or(next).max(next))
 }
 
 /// Least time between two attempts to begin an epoch because of what the broker has.

@@ -31,11 +31,12 @@ pub(in crate::origin) enum Reason {
     Full,
     Journal,
     Superseded,
+    Unstarted,
 }
 
 impl Reason {
     /// All, for metrics.
-    pub(in crate::origin) const ALL: [Self; 16] = [
+    pub(in crate::origin) const ALL: [Self; 17] = [
         Self::Malformed,
         Self::Unsigned,
         Self::BadKey,
@@ -52,6 +53,7 @@ impl Reason {
         Self::Full,
         Self::Journal,
         Self::Superseded,
+        Self::Unstarted,
     ];
 
     /// As metrics have it.
@@ -73,6 +75,7 @@ impl Reason {
             Self::Full => "full",
             Self::Journal => "journal",
             Self::Superseded => "superseded",
+            Self::Unstarted => "unstarted",
         }
     }
 
@@ -95,6 +98,7 @@ impl Reason {
             Self::Full => "the zone has no room",
             Self::Journal => "the journal cannot be written",
             Self::Superseded => "the broker has a newer state than ours",
+            Self::Unstarted => "the zone could not start with what is stored of it",
         }
     }
 
@@ -119,6 +123,7 @@ impl Reason {
             Self::Superseded => {
                 "stop the other origin of this zone, or `fingerpost new-epoch`; the log says more"
             }
+            Self::Unstarted => "do what /health and the log say of the zone, and restart the origin",
         }
     }
 }

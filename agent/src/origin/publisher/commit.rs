@@ -1,6 +1,6 @@
 //! From changes to change-sets: applied to the content, packed to the payload limit, undone if they cannot be kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use resolver_core::Instant;
 use resolver_core::feed::message::seal_change_set;
 use resolver_core::feed::{Digest, Position};
 use resolver_core::records::ChangeError;
-use resolver_core::wire::{Name, Rtype};
+use resolver_core::wire::{Name, RelativeName, Rtype};
 
 use super::rrset::{ChangeBuf, Key};
 use super::{ChangeSet, Publisher};
@@ -225,12 +225,45 @@ impl Publisher<'_> {
     fn effective(&self, changes: Vec<ChangeBuf>) -> Result<Vec<Measured>, CommitError> {
         let sizes = self.check_sizes(&changes)?;
         changes.iter().try_for_each(|change| check_answer(change, &self.settings.zone))?;
+        self.check_signed_answers(&changes)?;
         let mut last: BTreeMap<Key, (ChangeBuf, usize)> = BTreeMap::new();
         for (change, octets) in changes.into_iter().zip(sizes) {
             last.insert(change.key(), (change, octets));
         }
         let changes = last.into_iter().map(|(key, (change, octets))| Measured { key, change, octets });
         Ok(changes.filter(|measured| self.differs(&measured.change)).collect())
+    }
+
+    /// Whether each RRset fits an answer together with the signatures over it (RFC 4035 section 3.1.1), as both are after
+    /// `changes`. Looks at two RRsets for each change, and for each type that a changed RRSIG RRset covers.
+    pub(super) fn check_signed_answers(&self, changes: &[ChangeBuf]) -> Result<(), CommitError> {
+        if self.settings.payload_limit <= ALWAYS_ANSWERABLE {
+            return Ok(());
+        }
+        let key = |owner: RelativeName<'_>, rtype| (super::lower(owner.as_wire()), rtype);
+        let new: BTreeMap<_, _> =
+            changes.iter().map(|change| (key(change.owner(), change.rtype()), change)).collect();
+        let after = |owner: RelativeName<'_>, rtype| match new.get(&key(owner, rtype)) {
+            Some(change) => Some((*change).clone()),
+            None => self.content.rrset(owner, rtype),
+        };
+        for change in changes {
+            let Some(signatures) = after(change.owner(), Rtype::RRSIG) else { continue };
+            let types: BTreeSet<Rtype> = match change.rtype() {
+                Rtype::RRSIG => signatures.rdatas().filter_map(covered).collect(),
+                other => BTreeSet::from([other]),
+            };
+            for rtype in types {
+                let Some(rrset) = after(change.owner(), rtype) else { continue };
+                let over_it = signatures.rdatas().filter(|rdata| covered(rdata) == Some(rtype));
+                let octets = answer_len(&rrset, &self.settings.zone) + records_len(over_it);
+                if octets > MAX_MESSAGE && !rrset.is_removal() {
+                    let rrset = format!("{} with its signatures", rrset.describe(&self.settings.zone));
+                    return Err(CommitError::Unanswerable { rrset, octets });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn differs(&self, change: &ChangeBuf) -> bool {
@@ -326,13 +359,26 @@ impl Measured {
 
 /// Whether the RRset fits an answer: what a node cannot say even over TCP should not be there.
 pub(super) fn check_answer(change: &ChangeBuf, zone: &Name) -> Result<(), CommitError> {
-    let owner = change.owner().as_wire().len() + zone.as_wire().len();
-    let records: usize = change.rdatas().map(|rdata| RECORD_LEN + rdata.len()).sum();
-    let octets = HEADER_LEN + owner + QUESTION_LEN + records + OPT_LEN;
+    let octets = answer_len(change, zone);
     if octets > MAX_MESSAGE {
         return Err(CommitError::Unanswerable { rrset: change.describe(zone), octets });
     }
     Ok(())
+}
+
+/// Octets of the answer that holds this RRset alone.
+fn answer_len(rrset: &ChangeBuf, zone: &Name) -> usize {
+    let owner = rrset.owner().as_wire().len() + zone.as_wire().len();
+    HEADER_LEN + owner + QUESTION_LEN + records_len(rrset.rdatas()) + OPT_LEN
+}
+
+fn records_len<'r>(rdatas: impl Iterator<Item = &'r [u8]>) -> usize {
+    rdatas.map(|rdata| RECORD_LEN + rdata.len()).sum()
+}
+
+/// The type that an RRSIG covers (RFC 4034 section 3.1.1).
+fn covered(rdata: &[u8]) -> Option<Rtype> {
+    rdata.first_chunk().map(|rtype| Rtype(u16::from_be_bytes(*rtype)))
 }
 
 /// Packs changes into lists of at most `capacity` octets.
@@ -384,6 +430,9 @@ fn split(changes: Vec<Measured>, capacity: usize) -> Vec<Vec<Measured>> {
     parts
 }
 
+/// With payloads up to this no RRset takes more than 3.5 times as much in an answer (that is what records of two octets take), nor do
+/// RRSIGs, which are longer, take more than 1.2 times: both together always fit.
+const ALWAYS_ANSWERABLE: usize = 8_192;
 /// Longest DNS message: TCP's length field has two octets (RFC 1035 section 4.2.2).
 const MAX_MESSAGE: usize = 0xFFFF;
 const HEADER_LEN: usize = 12;

@@ -218,6 +218,12 @@ impl<'m> Publisher<'m> {
             unfit.is_none().then_some(rrset)
         }))?;
         unfit.map_or(Ok(()), Err)?;
+        let signatures: Vec<ChangeBuf> = self
+            .keys()
+            .filter(|(_, rtype)| *rtype == Rtype::RRSIG)
+            .filter_map(|(owner, rtype)| self.content.rrset(RelativeName::from_wire(owner).ok()?, rtype))
+            .collect();
+        self.check_signed_answers(&signatures)?;
         self.begin_epoch(epoch, now);
         Ok(())
     }
@@ -349,10 +355,17 @@ impl Publisher<'_> {
         self.readback.highest_seen()
     }
 
-    /// Whether a change-set bears our signature: false for those from before the key was changed.
-    pub fn has_signed(&self, set: &ChangeSet) -> bool {
+    /// Serial of the last of `sets`, the journal's newest, that must not be published: from before the key was changed or
+    /// the payload limit lowered. It and those before it have to be forgotten; buckets tell what they said.
+    pub fn last_unfit(&self, sets: &[ChangeSet]) -> Option<u64> {
+        let newest = sets.last()?;
         let keys = [self.key.verifying_key()];
-        open(Kind::ChangeSet, &self.settings.zone, &keys, &set.payload).is_ok()
+        // All of them bear one signature: those of another key are forgotten before the first of ours is made.
+        if open(Kind::ChangeSet, &self.settings.zone, &keys, &newest.payload).is_err() {
+            return Some(newest.serial());
+        }
+        let fits = |set: &ChangeSet| set.payload.len() <= self.settings.payload_limit;
+        sets.iter().rfind(|set| !fits(set)).map(ChangeSet::serial)
     }
 
     fn unpublished(&self) -> usize {

@@ -65,6 +65,11 @@ impl Outbox {
     /// A new epoch begins, and there may be another before it.
     pub(super) fn begin_epoch(&mut self) {
         self.start_over(0);
+        self.wait_for_head();
+    }
+
+    /// An epoch before this one was found at the broker, whose ring is left to it until there is a head of this one.
+    pub(super) fn wait_for_head(&mut self) {
         self.ring_is_anothers = true;
     }
 
@@ -285,8 +290,8 @@ impl Publisher<'_> {
     fn next_clearing(&mut self) -> Option<Publication> {
         // A node that still serves an earlier epoch, or what was before a skip, may need what is left of it until there is
         // a head.
-        let told = self.outbox.published.map_or(0, |head| head.position.serial);
-        if !self.outbox.was_whole || self.outbox.head_damaged || told < self.log.skipped_through() {
+        let floor = self.outbox.published.map_or(0, |head| head.floor);
+        if !self.outbox.was_whole || self.outbox.head_damaged || floor < self.log.skipped_through() {
             return None;
         }
         let topic = if let Some(bucket) = self.buckets.next_obsolete() {

@@ -247,6 +247,12 @@ impl Publisher<'_> {
             of_this_epoch && head.position <= self.position && head.ring == self.log.ring()
         });
         let knew_broker = std::mem::replace(&mut self.readback.knows_broker, true);
+        let is_older = head.is_some_and(|head| head.position.epoch < self.position.epoch);
+        if is_older && !knew_broker {
+            // Whoever goes by it may need its ring, so until there is a head of ours buckets have to tell everything.
+            self.log.skip_through(self.position.serial);
+            self.outbox.wait_for_head();
+        }
         if let Some(head) = usable.filter(|_| !knew_broker) {
             self.take_up(head);
         }
@@ -266,9 +272,8 @@ impl Publisher<'_> {
 
     /// A restored zone goes on from where the broker's head says it was.
     fn take_up(&mut self, head: Head) {
-        let covered = self.log.first().is_none_or(|first| first <= head.floor + 1);
-        if !covered {
-            // What came between was skipped: nothing of what the head needs is touched until all buckets are new.
+        if self.oldest_needed() > head.floor + 1 {
+            // What came between was skipped or given up: nothing of what the head needs is touched until all buckets are new.
             self.log.skip_through(self.oldest_needed() - 1);
             self.outbox.trust_broker(head);
             return;

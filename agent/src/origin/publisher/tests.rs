@@ -16,6 +16,7 @@ use resolver_core::records::ZoneSlot;
 use super::*;
 
 mod model;
+mod restarts;
 use model::{RrsetKey, World, check_broker, follow};
 
 const ROOT: &str = "test";
@@ -309,28 +310,6 @@ fn lost_foreign_and_stale_messages_are_mended_without_a_reconnect() {
 }
 
 #[test]
-fn lost_state_is_noticed_before_anything_is_overwritten() {
-    let mut world = World::new(16, hosts(10));
-    world.connect();
-    world.settle();
-    world.commit(vec![a("h1", 77)]);
-    world.settle();
-    // The same zone from a backup: the epoch is right, the serial is behind.
-    let mut restored = World::new(16, hosts(10));
-    restored.broker = world.broker.clone();
-    let retained = restored.broker.retained.clone();
-    restored.connect();
-    restored.settle();
-    assert_eq!(restored.publisher.superseded_by(), Some(Position { epoch: 5, serial: 2 }));
-    assert_eq!(restored.broker.retained, retained);
-    restored.publisher.begin_epoch(6, restored.now);
-    restored.settle();
-    restored.assert_published();
-    assert_eq!(restored.published().0, Position { epoch: 6, serial: 1 });
-    assert_eq!(restored.broker.topics("/c/"), 0, "what the earlier epoch left in slots is cleared");
-}
-
-#[test]
 fn the_trie_follows_the_zone_up_and_down() {
     let mut world = World::new(64, hosts(3));
     world.connect();
@@ -361,12 +340,20 @@ enum Happening {
     Time(u16),
     Disconnect,
     Connect,
-    /// The process dies; it restores what was confirmed.
-    Restart,
+    /// The process dies; it restores what was confirmed. It may have given up some of the first change-sets, so many in 255.
+    Restart {
+        given_up: Option<u8>,
+    },
+    /// It is started again with another ring, and so in a new epoch.
+    RestartWithRing(u32),
     /// A retained message is lost, by index.
     Lose(u16),
     LoseAll,
     NewEpoch,
+}
+
+fn rings() -> impl Strategy<Value = u32> {
+    prop::sample::select(vec![4_u32, 8, 32])
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -378,7 +365,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => (0..6000_u16).prop_map(Happening::Time),
         1 => Just(Happening::Disconnect),
         2 => Just(Happening::Connect),
-        1 => Just(Happening::Restart),
+        2 => prop::option::of(any::<u8>()).prop_map(|given_up| Happening::Restart { given_up }),
+        1 => rings().prop_map(Happening::RestartWithRing),
         1 => any::<u16>().prop_map(Happening::Lose),
         1 => Just(Happening::LoseAll),
         1 => Just(Happening::NewEpoch),
@@ -400,7 +388,7 @@ proptest! {
     /// could not be mended yet), and in the end the newest.
     #[test]
     fn nothing_that_happens_strands_a_follower(
-        ring in prop::sample::select(vec![4_u32, 8, 32]),
+        mut ring in rings(),
         happenings in prop::collection::vec(happening(), 1..60),
     ) {
         let mut world = World::new(ring, hosts(30));
@@ -445,18 +433,23 @@ proptest! {
                     online = true;
                     world.connect();
                 }
-                Happening::Restart => {
+                Happening::Restart { given_up } => {
                     online = false;
                     let oldest = world.publisher.oldest_needed();
                     durable.retain(|set| set.position.serial >= oldest);
-                    let mut publisher = Publisher::new(settings(ring), key(), memory(4000), 2).unwrap();
-                    let content: Vec<ChangeBuf> =
-                        model.iter().map(|(name, address)| a(name, *address)).collect();
-                    let (position, digest) = (world.publisher.position(), world.publisher.digest());
-                    publisher
-                        .restore(position, &digest, content.into_iter(), durable.iter().cloned(), world.now)
-                        .unwrap();
-                    world.publisher = publisher;
+                    if let Some(given_up) = given_up {
+                        durable.drain(..durable.len() * usize::from(given_up) / 255);
+                    }
+                    let content = model.iter().map(|(name, address)| a(name, *address)).collect();
+                    world.restart(settings(ring), content, world.publisher.position(), &durable);
+                }
+                Happening::RestartWithRing(slots) => {
+                    online = false;
+                    ring = slots;
+                    epoch += 1;
+                    durable.clear();
+                    let content = model.iter().map(|(name, address)| a(name, *address)).collect();
+                    world.restart(settings(ring), content, Position { epoch, serial: 1 }, &[]);
                 }
                 Happening::Lose(index) => {
                     if let Some(topic) = world.broker.retained.keys().nth(usize::from(index) % 40).cloned() {
@@ -558,4 +551,41 @@ fn what_no_answer_can_carry_is_refused() {
     let refused = |error| matches!(error, CommitError::Unanswerable { octets: 65_546, .. });
     assert!(refused(taken.apply(vec![more.clone()]).unwrap_err()));
     assert!(refused(publisher().load(5, std::iter::once(more), now).unwrap_err()));
+}
+
+#[test]
+fn what_no_answer_can_carry_with_its_signatures_is_refused() {
+    let many = |count: u16| {
+        let rdatas: Vec<[u8; 2]> = (0..count).map(u16::to_be_bytes).collect();
+        let rdatas = rdatas.iter().map(|rdata| &rdata[..]).collect();
+        ChangeBuf::rrset(RelativeName::APEX, Rtype(65_280), 60, rdatas).unwrap()
+    };
+    // By the root, with a signature of 64 octets: 12 + 18 + 1 + 64 octets in an answer.
+    let rrsig = |covered: u16| [&covered.to_be_bytes()[..], &[13, 2], &[0; 14], &[0], &[7; 64]].concat();
+    let signatures = |covered: &[u16]| {
+        let rdatas: Vec<Vec<u8>> = covered.iter().map(|&covered| rrsig(covered)).collect();
+        ChangeBuf::rrset(RelativeName::APEX, Rtype::RRSIG, 60, rdatas.iter().map(|r| &r[..]).collect())
+            .unwrap()
+    };
+    let settings = Settings { payload_limit: 262_144, ..settings(16) };
+    let publisher = || Publisher::new(settings.clone(), key(), memory(20_000), 1).unwrap();
+    let now = Instant::from_micros(1);
+    // 40 octets beside the records: 4,671 records of 14 octets leave room for one signature, 4,672 do not.
+    let (most, more) = (many(4_671), many(4_672));
+    let mut taken = publisher();
+    taken.load(5, [most.clone(), signatures(&[1, 65_280])].into_iter(), now).unwrap();
+    let refused = |error: CommitError| {
+        assert!(matches!(error, CommitError::Unanswerable { octets: 65_543, .. }), "{error:?}");
+        error.to_string().contains("example.org. TYPE65280 with its signatures")
+    };
+    assert!(refused(taken.apply(vec![more.clone()]).unwrap_err()));
+    assert!(refused(
+        publisher().load(5, [more.clone(), signatures(&[65_280])].into_iter(), now).unwrap_err()
+    ));
+    // Without the signature, or with it gone at once, there is room.
+    let mut unsigned = publisher();
+    unsigned.load(5, [more.clone()].into_iter(), now).unwrap();
+    assert!(refused(unsigned.apply(vec![signatures(&[1, 65_280])]).unwrap_err()));
+    unsigned.apply(vec![signatures(&[1])]).unwrap();
+    taken.apply(vec![more, signatures(&[1])]).unwrap();
 }

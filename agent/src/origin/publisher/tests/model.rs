@@ -15,11 +15,23 @@ pub(super) struct Broker {
     pub(super) deliveries: VecDeque<(String, Vec<u8>)>,
     /// Every message taken, in order.
     pub(super) taken: Vec<(String, usize)>,
+    /// What a payload may take.
+    pub(super) limit: Limit,
+}
+
+/// The usual one of the tests, if there is no other.
+#[derive(Clone, Copy)]
+pub(super) struct Limit(pub(super) usize);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(settings(1).payload_limit)
+    }
 }
 
 impl Broker {
     pub(super) fn publish(&mut self, publication: &Publication) {
-        assert!(publication.payload.len() <= 512, "over the payload limit");
+        assert!(publication.payload.len() <= self.limit.0, "over the payload limit");
         self.taken.push((publication.topic.clone(), publication.payload.len()));
         if publication.topic.ends_with("/head") {
             let told = head_position(&publication.payload).unwrap();
@@ -59,10 +71,30 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(ring: u32, content: Vec<ChangeBuf>) -> Self {
-        let mut publisher = Publisher::new(settings(ring), key(), memory(4000), 1).unwrap();
+        Self::with(settings(ring), content)
+    }
+
+    pub(super) fn with(settings: Settings, content: Vec<ChangeBuf>) -> Self {
+        let broker = Broker { limit: Limit(settings.payload_limit), ..Broker::default() };
+        let mut publisher = Publisher::new(settings, key(), memory(4000), 1).unwrap();
         let now = Instant::from_micros(1);
         publisher.load(5, content.into_iter(), now).unwrap();
-        Self { publisher, broker: Broker::default(), now, is_sound: true }
+        Self { publisher, broker, now, is_sound: true }
+    }
+
+    /// The process dies, and another takes up the zone where it was, or where it says, with these change-sets.
+    pub(super) fn restart(
+        &mut self,
+        settings: Settings,
+        content: Vec<ChangeBuf>,
+        position: Position,
+        change_sets: &[ChangeSet],
+    ) {
+        let mut publisher = Publisher::new(settings, key(), memory(4000), 2).unwrap();
+        let digest = self.publisher.digest();
+        let (content, change_sets) = (content.into_iter(), change_sets.iter().cloned());
+        publisher.restore(position, &digest, content, change_sets, self.now).unwrap();
+        self.publisher = publisher;
     }
 
     pub(super) fn connect(&mut self) {
@@ -236,10 +268,29 @@ pub(super) fn follow(broker: &Broker) -> Result<Option<Followed>, String> {
     Ok(Some(Followed { position, digest, rrsets: content.len() }))
 }
 
+/// Whether the ring holds what a head promises to those who go by it, even while a new epoch is on its way.
+fn check_ring(broker: &Broker) -> Result<(), String> {
+    let keys = [key().verifying_key()];
+    let prefix = format!("{ROOT}/z/example,org");
+    let head = broker.retained.get(&format!("{prefix}/head"));
+    let Some(Ok(Message::Head(head))) = head.map(|head| open(Kind::Head, &apex(), &keys, head)) else {
+        return Ok(());
+    };
+    for serial in head.floor + 1..=head.position.serial {
+        let payload = broker.retained.get(&format!("{prefix}/c/{}", serial % u64::from(head.ring)));
+        let set = payload.map(|payload| open(Kind::ChangeSet, &apex(), &keys, payload));
+        let expected = Position { serial, ..head.position };
+        if !matches!(set, Some(Ok(Message::ChangeSet(set))) if set.position == expected) {
+            return Err(format!("{head:?}: the ring does not have {serial} any more"));
+        }
+    }
+    Ok(())
+}
+
 /// With a head, everything that it says must be there.
 #[track_caller]
 pub(super) fn check_broker(broker: &Broker) {
-    if let Err(fault) = follow(broker) {
+    if let Err(fault) = check_ring(broker).and_then(|()| follow(broker).map(drop)) {
         panic!("{fault}\nlast taken: {:?}", &broker.taken[broker.taken.len().saturating_sub(12)..]);
     }
 }

@@ -1,0 +1,139 @@
+//! How a zone starts: where the journal left it if it is there, else from its file.
+
+use resolver_core::Instant;
+use resolver_core::feed::Position;
+use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
+use resolver_core::wire::Name;
+
+use super::super::config::{Config, ZoneSetup};
+use super::super::journal::{Batch, Saved};
+use super::super::publisher::{ChangeBuf, ChangeSet, Publisher};
+use super::super::zonefile::{ZoneFile, ZoneFileError};
+use super::epochs::next_epoch;
+use super::files::warn_of;
+use super::{Engine, EngineError, Zone};
+
+/// # Taking up zones
+impl Engine {
+    /// Adds a zone; returns its content if it is new to the journal.
+    pub(super) fn take_up(
+        &mut self,
+        config: &Config,
+        setup: ZoneSetup,
+        file: &Result<ZoneFile, ZoneFileError>,
+        now: Instant,
+        unix: u64,
+    ) -> Result<Option<Vec<ChangeBuf>>, EngineError> {
+        let ZoneSetup { apex, key, permits, capacity, .. } = setup;
+        let settings = config.publisher(apex.clone());
+        let seed = getrandom::u64().unwrap_or(unix);
+        let mut publisher = Publisher::new(settings, key, reserve(capacity), seed)
+            .map_err(|error| EngineError::Setup(Box::new(apex.clone()), error))?;
+        let saved = self.journal.zone(&apex)?;
+        let mut fresh = None;
+        if let Some(saved) = saved {
+            self.restore(&apex, &mut publisher, &saved, now, unix)?;
+            tracing::info!(zone = %apex, position = %publisher.position(), "taken up from the journal");
+        } else {
+            let file = file.as_ref().map_err(|error| EngineError::File(error.clone()))?;
+            if let Some(error) = &file.incomplete {
+                return Err(EngineError::File(error.clone()));
+            }
+            warn_of(&apex, &file.warnings);
+            // The time in seconds exceeds whatever an earlier journal, now lost, may have used.
+            let epoch = u32::try_from(unix).map_err(|_| EngineError::Clock(unix))?.max(1);
+            let refused = |error| EngineError::Refused(Box::new(apex.clone()), error);
+            publisher.load(epoch, file.rrsets.iter().cloned(), now).map_err(refused)?;
+            tracing::info!(zone = %apex, position = %publisher.position(), rrsets = file.rrsets.len(), "new zone");
+            fresh = Some(file.rrsets.clone());
+        }
+        let index = self.zones.len();
+        let is_new = fresh.is_some();
+        self.by_name.insert(apex.clone(), index);
+        self.zones.push(Zone { apex, publisher, permits, reloads: [0; 2], epoch_tried_at: None, is_new });
+        self.touched.insert(index);
+        Ok(fresh)
+    }
+
+    fn restore(
+        &self,
+        apex: &Name,
+        publisher: &mut Publisher<'static>,
+        saved: &Saved,
+        now: Instant,
+        unix: u64,
+    ) -> Result<(), EngineError> {
+        let Form { position, change_sets, batch } = self.settle_form(apex, publisher, saved, unix)?;
+        let mut damage = None;
+        let rrsets =
+            self.journal.rrsets(saved)?.map_while(|rrset| rrset.map_err(|error| damage = Some(error)).ok());
+        let restored = publisher.restore(position, &saved.digest, rrsets, change_sets.into_iter(), now);
+        if let Some(error) = damage {
+            return Err(error.into());
+        }
+        restored.map_err(|error| EngineError::Setup(Box::new(apex.clone()), error))?;
+        Ok(batch.map_or(Ok(()), Batch::commit)?)
+    }
+
+    /// What to go on from, without what the configuration no longer lets out: a ring keeps its size throughout an epoch, and
+    /// change-sets over the payload limit, or signed with another key, are of no use to a node.
+    fn settle_form(
+        &self,
+        apex: &Name,
+        publisher: &Publisher<'static>,
+        saved: &Saved,
+        unix: u64,
+    ) -> Result<Form<'_>, EngineError> {
+        let slots = publisher.settings().ring;
+        let before = self.journal.ring(saved)?;
+        let batch = self.journal.begin()?;
+        if before.is_some_and(|before| before != slots) {
+            let epoch = next_epoch(apex, saved.position.epoch, unix)?;
+            tracing::warn!(
+                zone = %apex, before, slots, epoch,
+                remedy = "nothing, if the configuration's `ring` is as it should be",
+                "the ring has another size: a new epoch begins, and every node takes the whole zone anew"
+            );
+            batch.new_epoch(apex, epoch)?;
+            batch.save_ring(apex, slots)?;
+            let position = Position { epoch, serial: 1 };
+            return Ok(Form { position, change_sets: Vec::new(), batch: Some(batch) });
+        }
+        let mut change_sets = self.journal.change_sets(saved)?;
+        let unfit = publisher.last_unfit(&change_sets);
+        if let Some(serial) = unfit {
+            tracing::warn!(
+                zone = %apex, serial,
+                remedy = "see that all nodes have the key's .pub in their `keys`",
+                "change-sets up to this one are signed with another key, or exceed payload_limit: all buckets are \
+                 published anew instead"
+            );
+            batch.forget_change_sets(apex, serial)?;
+            change_sets.retain(|set| set.position.serial > serial);
+        }
+        if before.is_none() {
+            batch.save_ring(apex, slots)?;
+        }
+        let is_changed = unfit.is_some() || before.is_none();
+        Ok(Form { position: saved.position, change_sets, batch: is_changed.then_some(batch) })
+    }
+}
+
+/// Where a stored zone goes on.
+struct Form<'j> {
+    position: Position,
+    change_sets: Vec<ChangeSet>,
+    /// What of it the journal does not say yet: to be committed once the zone is found to fit.
+    batch: Option<Batch<'j>>,
+}
+
+/// Address space for a zone of `capacity` RRsets, for as long as the process lives. What is zero is not touched, and so
+/// takes no memory.
+fn reserve(capacity: u32) -> Memory<'static> {
+    let capacity = capacity as usize;
+    // An owner with one A RRset takes two cells, one with a long name or many records more.
+    let cells: Vec<Cell> = vec![[0; size_of::<Cell>()]; capacity.saturating_mul(5) / 2 + 64];
+    let index: Vec<IndexSlot> = vec![[0; size_of::<IndexSlot>()]; capacity.max(64)];
+    let zones: Vec<ZoneSlot> = vec![ZoneSlot::EMPTY];
+    Memory { cells: cells.leak(), index: index.leak(), zones: zones.leak() }
+}
