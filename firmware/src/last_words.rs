@@ -59,12 +59,9 @@ pub(crate) fn keep_and_reset(reason: fmt::Arguments<'_>) -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
-        Some(place) => keep_and_reset(format_args!(
-            "panicked at {}:{}: {}",
-            place.file(),
-            place.line(),
-            info.message()
-        )),
+        Some(place) => {
+            keep_and_reset(format_args!("panicked at {}:{}: {}", place.file(), place.line(), info.message()))
+        }
         None => keep_and_reset(format_args!("panicked: {}", info.message())),
     }
 }
@@ -109,10 +106,16 @@ impl Record {
         self.mark == MARK && self.checksum == self.sum()
     }
 
-    /// FNV-1a, 32 bits: enough to tell words from noise.
+    /// After FNV-1a, 32 bits: enough to tell words from noise.
     fn sum(&self) -> u32 {
-        let numbers = [self.mark, self.resets, self.length].into_iter().flat_map(u32::to_le_bytes);
-        numbers.chain(self.text).fold(0x811C_9DC5, |sum, octet| (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193))
+        let mut sum: u32 = 0x811C_9DC5;
+        for number in [self.mark, self.resets, self.length] {
+            sum = (sum ^ number).wrapping_mul(0x0100_0193);
+        }
+        for &octet in &self.text {
+            sum = (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193);
+        }
+        sum
     }
 }
 
@@ -127,7 +130,8 @@ impl Write for Record {
     }
 }
 
-static PREVIOUS: CriticalSectionMutex<RefCell<Option<Previous>>> = CriticalSectionMutex::new(RefCell::new(None));
+static PREVIOUS: CriticalSectionMutex<RefCell<Option<Previous>>> =
+    CriticalSectionMutex::new(RefCell::new(None));
 
 #[unsafe(link_section = ".uninit.LAST_WORDS")]
 static mut RECORD: MaybeUninit<Record> = MaybeUninit::uninit();

@@ -75,7 +75,8 @@ impl Log for Logger {
         let mut line = Line::new();
         let topic = record.target().rsplit("::").next().unwrap_or_default();
         // What does not fit is cut off.
-        let _ = write!(line, "{:6}.{:06} {:5} {topic}: ", uptime / 1_000_000, uptime % 1_000_000, record.level());
+        let _ =
+            write!(line, "{:6}.{:06} {:5} {topic}: ", uptime / 1_000_000, uptime % 1_000_000, record.level());
         let _ = write!(line, "{}", record.args());
         BUFFER.lock(|buffer| {
             if let Ok(mut buffer) = buffer.try_borrow_mut() {

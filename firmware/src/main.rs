@@ -61,7 +61,7 @@ fn start(spawner: Spawner) {
 
     let Parts { network, mut entropy, storage, watchdog } = board::start(spawner, health::WATCHDOG_PERIOD);
     let _ = storage;
-    let Buffers { records, feed, network: resources, udp, tcp } = Buffers::take();
+    let Buffers { records, feed, network: resources, udp, udp_queues, tcp } = Buffers::take();
     let settings = Settings::factory();
 
     let view = &*VIEW.init(RefCell::new(View::new(records, entropy.seed())));
@@ -72,7 +72,7 @@ fn start(spawner: Spawner) {
     executor::spawn(spawner, health::watch(watchdog, server));
     let stack = net::start(spawner, network, settings.network, resources, entropy.seed());
     executor::spawn(spawner, feed::follow(follower));
-    executor::spawn(spawner, dns::udp::serve(stack, server, udp));
+    executor::spawn(spawner, dns::udp::serve(stack, server, udp_queues, udp));
     for (place, buffers) in tcp.iter_mut().enumerate() {
         executor::spawn(spawner, dns::tcp::serve(stack, server, place, buffers));
     }

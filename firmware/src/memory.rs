@@ -5,7 +5,7 @@ use embassy_net::StackResources;
 use embassy_net::udp::PacketMetadata;
 use resolver_core::feed::{FeedMemory, ZoneFeed};
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
-use static_cell::ConstStaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 /// Cells: 2 for an owner with one A RRset, and half as much again for larger ones; for 1,000 RRsets.
 const CELLS: usize = 3_000;
@@ -75,17 +75,23 @@ static FEED_BUFFERS: ConstStaticCell<[u8; WINDOW * PAYLOAD_LIMIT]> =
 static FEED_COVERAGE: ConstStaticCell<[u8; COVERAGE]> = ConstStaticCell::new([0; COVERAGE]);
 static NETWORK_RESOURCES: ConstStaticCell<NetworkResources> = ConstStaticCell::new(StackResources::new());
 static UDP_BUFFERS: ConstStaticCell<UdpBuffers> = ConstStaticCell::new(UdpBuffers::EMPTY);
+// An empty entry is not all zero; written at the start, it costs no flash.
+static UDP_QUEUES: StaticCell<UdpQueues> = StaticCell::new();
 static TCP_BUFFERS: ConstStaticCell<[TcpBuffers; CONNECTIONS]> =
     ConstStaticCell::new([const { TcpBuffers::EMPTY }; CONNECTIONS]);
 
 /// For DNS over UDP.
 pub(crate) struct UdpBuffers {
-    pub(crate) receive_metadata: [PacketMetadata; UDP_QUEUE],
     pub(crate) receive: [u8; UDP_RECEIVE],
-    pub(crate) send_metadata: [PacketMetadata; 1],
     pub(crate) send: [u8; UDP_SEND],
     pub(crate) query: [u8; QUERY],
     pub(crate) reply: [u8; UDP_REPLY],
+}
+
+/// Datagrams in the buffers for DNS over UDP.
+pub(crate) struct UdpQueues {
+    pub(crate) receive: [PacketMetadata; UDP_QUEUE],
+    pub(crate) send: [PacketMetadata; 1],
 }
 
 /// For one connection of DNS over TCP.
@@ -97,14 +103,8 @@ pub(crate) struct TcpBuffers {
 }
 
 impl UdpBuffers {
-    const EMPTY: Self = Self {
-        receive_metadata: [PacketMetadata::EMPTY; UDP_QUEUE],
-        receive: [0; UDP_RECEIVE],
-        send_metadata: [PacketMetadata::EMPTY; 1],
-        send: [0; UDP_SEND],
-        query: [0; QUERY],
-        reply: [0; UDP_REPLY],
-    };
+    const EMPTY: Self =
+        Self { receive: [0; UDP_RECEIVE], send: [0; UDP_SEND], query: [0; QUERY], reply: [0; UDP_REPLY] };
 }
 
 impl TcpBuffers {
@@ -118,6 +118,7 @@ pub(crate) struct Buffers {
     pub(crate) feed: FeedMemory<'static>,
     pub(crate) network: &'static mut NetworkResources,
     pub(crate) udp: &'static mut UdpBuffers,
+    pub(crate) udp_queues: &'static mut UdpQueues,
     pub(crate) tcp: &'static mut [TcpBuffers; CONNECTIONS],
 }
 
@@ -137,6 +138,10 @@ impl Buffers {
             },
             network: NETWORK_RESOURCES.take(),
             udp: UDP_BUFFERS.take(),
+            udp_queues: UDP_QUEUES.init(UdpQueues {
+                receive: [PacketMetadata::EMPTY; UDP_QUEUE],
+                send: [PacketMetadata::EMPTY; 1],
+            }),
             tcp: TCP_BUFFERS.take(),
         }
     }

@@ -25,7 +25,9 @@ pub(crate) use mps2::{
 };
 
 #[cfg(not(feature = "mps2"))]
-compile_error!("no board is chosen: build with one of the features named in Cargo.toml, such as `mps2-an386`");
+compile_error!(
+    "no board is chosen: build with one of the features named in Cargo.toml, such as `mps2-an386`"
+);
 #[cfg(all(feature = "mps2-an385", feature = "mps2-an386"))]
 compile_error!("two boards are chosen: build with `--no-default-features` and one of them");
 #[cfg(all(feature = "mps2", not(feature = "qemu")))]

@@ -22,7 +22,8 @@ pub(crate) async fn serve(
     let mut socket = TcpSocket::new(stack, receive, send);
     // What is written is a whole reply.
     socket.set_nagle_enabled(false);
-    socket.set_timeout(Some(PATIENCE));
+    // A client that went away in silence does not keep its place; after all other limits.
+    socket.set_timeout(Some(Duration::from_secs(2 * u64::from(IDLE_SECONDS))));
     let tally = &server.tally;
     loop {
         if alive(Task::Tcp(place), socket.accept(PORT)).await.is_ok() {
@@ -90,19 +91,26 @@ impl Connection<'_, '_> {
     async fn exchange(&mut self) -> Result<(), End> {
         // The first octet of a message may take as long as idleness is allowed; all others share one time-out, so
         // that trickling octets gains nothing.
-        self.wait().await?;
-        let length = with_timeout(PATIENCE, self.read()).await??;
-        let Some(answer) = self.server.answer(&self.query[..length], Transport::Tcp, self.reply) else {
+        let mut length = [0; 2];
+        let begun = self.begin(&mut length).await?;
+        let rest = async {
+            fill(self.socket, &mut length[begun..]).await?;
+            self.read(u16::from_be_bytes(length).into()).await
+        };
+        let kept = with_timeout(PATIENCE, rest).await??;
+        let Some(answer) = self.server.answer(&self.query[..kept], Transport::Tcp, self.reply) else {
             return Ok(());
         };
         with_timeout(PATIENCE, self.write(answer)).await?
     }
 
-    /// Waits until something comes: less long if nobody else finds a place meanwhile.
-    async fn wait(&mut self) -> Result<(), End> {
-        for second in 0..IDLE_SECONDS {
-            if with_timeout(Duration::from_secs(1), self.socket.wait_read_ready()).await.is_ok() {
-                return Ok(());
+    /// Waits for the first octets of a message: less long if nobody else finds a place meanwhile.
+    async fn begin(&mut self, octets: &mut [u8]) -> Result<usize, End> {
+        for second in 1..=IDLE_SECONDS {
+            match with_timeout(Duration::from_secs(1), self.socket.read(octets)).await {
+                Ok(Ok(0)) => return Err(End::Closed),
+                Ok(read) => return Ok(read?),
+                Err(TimeoutError) => {}
             }
             let is_crowded = self.server.tally.open.get() == CONNECTIONS;
             if is_crowded && second >= CROWDED_SECONDS {
@@ -112,11 +120,8 @@ impl Connection<'_, '_> {
         Err(End::Idle)
     }
 
-    /// Reads one message; how much of it there was room for.
-    async fn read(&mut self) -> Result<usize, End> {
-        let mut length = [0; 2];
-        fill(self.socket, &mut length).await?;
-        let mut left = usize::from(u16::from_be_bytes(length));
+    /// Reads a message of `left` octets; how many of them there was room for.
+    async fn read(&mut self, mut left: usize) -> Result<usize, End> {
         let kept = left.min(self.query.len());
         fill(self.socket, &mut self.query[..kept]).await?;
         left -= kept;
@@ -165,6 +170,6 @@ const QUERIES: u32 = 10_000;
 /// How long a connection may be idle, as at a gateway.
 const IDLE_SECONDS: u32 = 10;
 /// The same while all places are taken, since there are few.
-const CROWDED_SECONDS: u32 = 1;
+const CROWDED_SECONDS: u32 = 2;
 /// How long one message may take in all, as at a gateway.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,13 +7,18 @@ use resolver_core::Transport;
 
 use super::{PORT, Server};
 use crate::health::{Task, alive};
-use crate::memory::UdpBuffers;
+use crate::memory::{UdpBuffers, UdpQueues};
 
 /// Answers for ever.
 #[embassy_executor::task]
-pub(crate) async fn serve(stack: Stack<'static>, server: &'static Server, buffers: &'static mut UdpBuffers) -> ! {
-    let UdpBuffers { receive_metadata, receive, send_metadata, send, query, reply } = buffers;
-    let mut socket = UdpSocket::new(stack, receive_metadata, receive, send_metadata, send);
+pub(crate) async fn serve(
+    stack: Stack<'static>,
+    server: &'static Server,
+    queues: &'static mut UdpQueues,
+    buffers: &'static mut UdpBuffers,
+) -> ! {
+    let UdpBuffers { receive, send, query, reply } = buffers;
+    let mut socket = UdpSocket::new(stack, &mut queues.receive, receive, &mut queues.send, send);
     loop {
         open(&mut socket);
         loop {

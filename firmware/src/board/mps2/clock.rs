@@ -57,8 +57,11 @@ impl Driver for Clock {
             let laps = self.laps.load(Ordering::Relaxed);
             let left = SYST::get_current();
             // A lap may have ended that is not counted yet, before or after we looked.
-            let (laps, left) =
-                if SCB::is_pendst_pending() { (laps.wrapping_add(1), SYST::get_current()) } else { (laps, left) };
+            let (laps, left) = if SCB::is_pendst_pending() {
+                (laps.wrapping_add(1), SYST::get_current())
+            } else {
+                (laps, left)
+            };
             let ended_just_now = laps != self.laps.load(Ordering::Relaxed) && left == 0;
             let elapsed = if ended_just_now { 0 } else { LAP - left };
             u64::from(laps) * u64::from(LAP) + u64::from(elapsed)

@@ -107,7 +107,11 @@ unsafe fn NonMaskableInt() -> ! {
 
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    last_words::keep_and_reset(format_args!("hard fault at {:#010x}, called from {:#010x}", frame.pc(), frame.lr()))
+    last_words::keep_and_reset(format_args!(
+        "hard fault at {:#010x}, called from {:#010x}",
+        frame.pc(),
+        frame.lr()
+    ))
 }
 
 /// Processor and bus.
