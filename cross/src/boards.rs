@@ -23,7 +23,7 @@ pub(crate) struct Board {
 
 impl Board {
     /// All; the first is what is meant where nobody says.
-    pub(crate) const ALL: [Self; 2] = [
+    pub(crate) const ALL: [Self; 4] = [
         Self {
             name: "mps2-an386",
             target: "thumbv7em-none-eabihf",
@@ -37,6 +37,20 @@ impl Board {
             features: "mps2-an385,qemu",
             ram: 0x2000_0000,
             is_emulated: true,
+        },
+        Self {
+            name: "stm32h743-nucleo",
+            target: "thumbv7em-none-eabihf",
+            features: "stm32h743-nucleo",
+            ram: 0x2400_0000,
+            is_emulated: false,
+        },
+        Self {
+            name: "w5500-evb-pico2",
+            target: "thumbv8m.main-none-eabihf",
+            features: "w5500-evb-pico2",
+            ram: 0x2000_0000,
+            is_emulated: false,
         },
     ];
 
@@ -79,6 +93,12 @@ impl Board {
     pub(crate) fn size(&self) -> Result<String, Error> {
         let image = Executable::open(&self.image())?;
         let (flash, ram) = (image.flash(), image.static_ram(self.ram));
+        if ram == 0 {
+            return Err(Error::new(
+                format!("the image for {} is empty", self.name),
+                "the linker's script was not applied: see firmware/build.rs",
+            ));
+        }
         Ok(format!("{}: {flash} octets of flash, {ram} of static RAM", self.name))
     }
 }

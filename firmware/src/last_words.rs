@@ -11,6 +11,7 @@ use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
+use cortex_m_rt::{ExceptionFrame, exception};
 use embassy_sync::blocking_mutex::CriticalSectionMutex;
 use embassy_time::Instant;
 use heapless::String;
@@ -28,7 +29,12 @@ pub(crate) struct Previous {
 
 /// Reads what the run before this one left, for [`previous`]. To be called once, at the start.
 pub(crate) fn recall() {
-    let record = Record::load();
+    let mut record = Record::load();
+    if let (None, Some(reason)) = (record.text(), board::reset_reason()) {
+        record.resets = record.resets.saturating_add(1);
+        // It fits.
+        let _ = record.write_str(reason);
+    }
     let words = record.text().and_then(|text| String::try_from(text).ok());
     PREVIOUS.lock(|previous| {
         *previous.borrow_mut() = words.map(|words| Previous { resets: record.resets, words });
@@ -64,6 +70,12 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         }
         None => keep_and_reset(format_args!("panicked: {}", info.message())),
     }
+}
+
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    let (place, caller) = (frame.pc(), frame.lr());
+    keep_and_reset(format_args!("hard fault at {place:#010x}, called from {caller:#010x}"))
 }
 
 /// As it lies in RAM; any content of RAM is one.

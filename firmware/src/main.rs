@@ -42,7 +42,7 @@ use settings::Settings;
 
 #[entry]
 fn main() -> ! {
-    board::start_clock();
+    let peripherals = board::start_clock();
     logging::start(LevelFilter::Info);
     last_words::recall();
     log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::NAME);
@@ -50,16 +50,21 @@ fn main() -> ! {
     if let Some(previous) = last_words::previous() {
         log::error!("the run before this one ended: {} ({} since power-on)", previous.words, previous.resets);
     }
-    executor::run(start)
+    executor::run(|spawner| executor::spawn(spawner, start(spawner, peripherals)))
 }
 
-/// Starts all tasks.
-fn start(spawner: Spawner) {
+/// Starts all other tasks, then ends.
+#[embassy_executor::task]
+async fn start(spawner: Spawner, peripherals: board::Peripherals) {
+    // First, so that what goes wrong from here on is told.
+    executor::spawn(spawner, logging::send());
+
     static VIEW: StaticCell<RefCell<View<'static>>> = StaticCell::new();
     static FOLLOWER: StaticCell<Follower> = StaticCell::new();
     static SERVER: StaticCell<dns::Server> = StaticCell::new();
 
-    let Parts { network, mut entropy, storage, watchdog } = board::start(spawner, health::WATCHDOG_PERIOD);
+    let Parts { network, mut entropy, storage, watchdog } =
+        board::start(spawner, peripherals, health::WATCHDOG_PERIOD).await;
     let _ = storage;
     let Buffers { records, feed, network: resources, udp, udp_queues, tcp } = Buffers::take();
     let settings = Settings::factory();
@@ -68,7 +73,6 @@ fn start(spawner: Spawner) {
     let follower = &*FOLLOWER.init(Follower::new(feed, &settings, view, entropy.seed()));
     let server = &*SERVER.init(dns::Server::new(view));
 
-    executor::spawn(spawner, logging::send());
     executor::spawn(spawner, health::watch(watchdog, server));
     let stack = net::start(spawner, network, settings.network, resources, entropy.seed());
     executor::spawn(spawner, feed::follow(follower));

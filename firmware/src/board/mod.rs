@@ -6,8 +6,9 @@
 //! | name | what |
 //! |---|---|
 //! | `NAME` | what the board is called |
-//! | `start_clock()` | makes time pass and the log's way out ready; the first call |
-//! | `start(spawner, watchdog_period) -> Parts` | all the rest, once; spawns what drivers run by themselves |
+//! | `start_clock() -> Peripherals` | makes time pass and the log's way out ready; the first call |
+//! | `reset_reason() -> Option<&str>` | what the hardware knows of a reset that left no words, read once |
+//! | `start(spawner, peripherals, watchdog_period) -> Parts` | all the rest; spawns what drivers run by themselves |
 //! | `Network` | [`embassy_net_driver::Driver`], woken by interrupts |
 //! | `EntropySource` | [`Entropy`]: seeds and keys |
 //! | `Storage` | [`embedded_storage::nor_flash::NorFlash`]: memory that outlives power, for settings and last known good |
@@ -18,18 +19,32 @@
 //! | `memory.x` | the memory map, with `_stack_start` and `_stack_end` (see [`crate::stack`]) |
 
 #[cfg(feature = "mps2")]
-mod mps2;
-#[cfg(feature = "mps2")]
-pub(crate) use mps2::{
-    EntropySource, NAME, Network, Storage, WatchdogTimer, reset, start, start_clock, write_log,
+#[path = "mps2/mod.rs"]
+mod chosen;
+#[cfg(feature = "stm32h743-nucleo")]
+#[path = "stm32h743_nucleo/mod.rs"]
+mod chosen;
+#[cfg(feature = "w5500-evb-pico2")]
+#[path = "w5500_evb_pico2/mod.rs"]
+mod chosen;
+
+pub(crate) use chosen::{
+    EntropySource, NAME, Network, Peripherals, Storage, WatchdogTimer, reset, reset_reason, start,
+    start_clock, write_log,
 };
 
-#[cfg(not(feature = "mps2"))]
+#[cfg(not(any(feature = "mps2", feature = "stm32h743-nucleo", feature = "w5500-evb-pico2")))]
 compile_error!(
     "no board is chosen: build with one of the features named in Cargo.toml, such as `mps2-an386`"
 );
-#[cfg(all(feature = "mps2-an385", feature = "mps2-an386"))]
+#[cfg(any(
+    all(feature = "mps2-an385", feature = "mps2-an386"),
+    all(feature = "mps2", any(feature = "stm32h743-nucleo", feature = "w5500-evb-pico2")),
+    all(feature = "stm32h743-nucleo", feature = "w5500-evb-pico2"),
+))]
 compile_error!("two boards are chosen: build with `--no-default-features` and one of them");
+#[cfg(all(feature = "qemu", not(feature = "mps2")))]
+compile_error!("this board is not emulated: build without the feature `qemu`");
 #[cfg(all(feature = "mps2", not(feature = "qemu")))]
 compile_error!("this board has no source of randomness: it is for QEMU only, build with the feature `qemu`");
 
@@ -71,3 +86,15 @@ const _: fn(Parts) = |parts| {
     storage(parts.storage);
     watchdog(parts.watchdog);
 };
+
+/// A hardware address for a chip that has none but knows its own number: administered locally (IEEE 802), the same at
+/// each start.
+#[cfg(not(feature = "mps2"))]
+fn hardware_address(number: &[u8]) -> [u8; 6] {
+    let mut address: [u8; 6] = [0x02, 0, 0, 0, 0, 0];
+    for (place, octet) in number.iter().enumerate() {
+        let slot = &mut address[1 + place % 5];
+        *slot = slot.rotate_left(3) ^ octet;
+    }
+    address
+}

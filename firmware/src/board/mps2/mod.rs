@@ -11,7 +11,7 @@ mod watchdog;
 
 use cortex_m::interrupt::InterruptNumber;
 use cortex_m::peripheral::{NVIC, SCB};
-use cortex_m_rt::{ExceptionFrame, exception};
+use cortex_m_rt::exception;
 use embassy_executor::Spawner;
 use embassy_time::Duration;
 
@@ -27,14 +27,23 @@ pub(crate) use watchdog::CmsdkWatchdog as WatchdogTimer;
 pub(crate) const NAME: &str = if cfg!(feature = "mps2-an385") { "mps2-an385" } else { "mps2-an386" };
 
 /// Starts clock and log: before anything else. Panics if called twice.
-pub(crate) fn start_clock() {
+pub(crate) fn start_clock() -> Peripherals {
     let Some(mut core) = cortex_m::Peripherals::take() else { panic!("the board was started already") };
     uart::start();
     clock::start(&mut core.SYST);
+    Peripherals
 }
 
-/// Starts the rest. Panics if called twice, or if the Ethernet chip is not there.
-pub(crate) fn start(spawner: Spawner, watchdog_period: Duration) -> Parts {
+/// The board is started once: who holds this may start the rest.
+pub(crate) struct Peripherals;
+
+/// Nothing: the watchdog's interrupt leaves words itself.
+pub(crate) fn reset_reason() -> Option<&'static str> {
+    None
+}
+
+/// Starts the rest. Panics if the Ethernet chip is not there.
+pub(crate) async fn start(spawner: Spawner, _peripherals: Peripherals, watchdog_period: Duration) -> Parts {
     let network = Network::start().unwrap_or_else(|absent| panic!("no Ethernet: {absent:?}"));
     for interrupt in [Interrupt::Timer0, Interrupt::Ethernet] {
         // SAFETY: no critical section relies on these being masked; their handlers share state by atomics and
@@ -46,7 +55,7 @@ pub(crate) fn start(spawner: Spawner, watchdog_period: Duration) -> Parts {
     Parts {
         network,
         entropy: EntropySource::new(),
-        // SAFETY: `Network::start` panics if called twice, so this is the only time.
+        // SAFETY: there is one `Peripherals`, and this took it.
         storage: unsafe { Storage::take() },
         watchdog: WatchdogTimer::start(watchdog_period),
     }
@@ -103,15 +112,6 @@ fn SysTick() {
 #[exception]
 unsafe fn NonMaskableInt() -> ! {
     last_words::keep_and_reset(format_args!("the watchdog was not fed: a task did not yield"))
-}
-
-#[exception]
-unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    last_words::keep_and_reset(format_args!(
-        "hard fault at {:#010x}, called from {:#010x}",
-        frame.pc(),
-        frame.lr()
-    ))
 }
 
 /// Processor and bus.
