@@ -5,10 +5,12 @@
 //! Every command answers `--help`. Long steps are announced before they start and timed.
 
 mod bench;
+mod boards;
 mod build;
 mod elf;
 mod error;
 mod fuzz;
+mod qemu;
 mod setup;
 mod shell;
 mod suites;
@@ -28,7 +30,7 @@ struct Command {
 }
 
 /// In the order in which a newcomer meets them.
-const COMMANDS: [Command; 4] = [
+const COMMANDS: [Command; 5] = [
     Command {
         name: "setup",
         summary: "install what the tests need, after saying what",
@@ -52,6 +54,12 @@ const COMMANDS: [Command; 4] = [
         summary: "release binaries, for this machine or ARM gateways",
         help: build::HELP,
         run: build::run,
+    },
+    Command {
+        name: "qemu",
+        summary: "boot the firmware on an emulated board",
+        help: qemu::HELP,
+        run: qemu::run,
     },
 ];
 

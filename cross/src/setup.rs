@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::error::Error;
 use crate::shell::{self, say};
-use crate::suites::Suite::{self, Arm, Boards, E2e, Fuzz, Real};
+use crate::suites::Suite::{self, Arm, Boards, E2e, Fuzz, Qemu, Real};
 
 pub(crate) const HELP: &str = "\
 Says what the test suites need and this machine lacks, then installs it: Debian packages with
@@ -238,7 +238,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const SERVERS: [&str; 3] = ["mosquitto", "nsd", "knot"];
 
 /// Needs of one package stand side by side.
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 18] = [
     Need { provides: "mosquitto", package: "mosquitto", suites: &[E2e, Real] },
     Need { provides: "mosquitto_sub", package: "mosquitto-clients", suites: &[E2e, Real] },
     Need { provides: "dig", package: "bind9-dnsutils", suites: &[E2e, Real] },
@@ -263,14 +263,16 @@ const NEEDS: [Need; 17] = [
         package: "libc6-dev-armhf-cross",
         suites: &[Arm],
     },
+    Need { provides: "qemu-system-arm", package: "qemu-system-arm", suites: &[Qemu] },
     Need { provides: "c++", package: "g++", suites: &[Fuzz] },
 ];
 
-const TARGETS: [TargetNeed; 5] = [
+const TARGETS: [TargetNeed; 6] = [
     TargetNeed { target: "aarch64-unknown-linux-musl", suites: &[Arm] },
     TargetNeed { target: "armv7-unknown-linux-gnueabihf", suites: &[Arm] },
     TargetNeed { target: "thumbv6m-none-eabi", suites: &[Boards] },
-    TargetNeed { target: "thumbv7em-none-eabihf", suites: &[Boards] },
+    TargetNeed { target: "thumbv7em-none-eabihf", suites: &[Boards, Qemu] },
+    TargetNeed { target: "thumbv7m-none-eabi", suites: &[Boards, Qemu] },
     TargetNeed { target: "thumbv8m.main-none-eabihf", suites: &[Boards] },
 ];
 

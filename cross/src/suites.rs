@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::elf::Executable;
+use crate::boards::Board;
 use crate::error::Error;
 use crate::shell::{self, say};
 use crate::test::Run;
@@ -17,6 +17,7 @@ pub(crate) enum Suite {
     Unit,
     Features,
     Boards,
+    Qemu,
     E2e,
     Sim,
     Real,
@@ -26,11 +27,12 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All, in the order in which they run: what fails soonest first.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Lint,
         Self::Unit,
         Self::Features,
         Self::Boards,
+        Self::Qemu,
         Self::E2e,
         Self::Sim,
         Self::Real,
@@ -50,6 +52,7 @@ impl Suite {
             Self::Unit => "core, gateway and tool",
             Self::Features => "every feature alone and together",
             Self::Boards => "core and firmware for microcontrollers",
+            Self::Qemu => "the firmware on an emulated board",
             Self::E2e => "whole processes, real sockets, real broker",
             Self::Sim => "many nodes on a virtual clock",
             Self::Real => "root zone and authoritative cases against real servers",
@@ -65,7 +68,7 @@ impl Suite {
             Self::Unit => unit(run),
             Self::Features => features(run),
             Self::Boards => boards(run),
-            Self::E2e | Self::Sim | Self::Real => network(self, run),
+            Self::Qemu | Self::E2e | Self::Sim | Self::Real => network(self, run),
             Self::Arm => arm(run),
             Self::Fuzz => fuzz::run_all(run),
         }
@@ -74,6 +77,7 @@ impl Suite {
     /// The suite to which a file of `tests/tests` belongs, told by how its name begins.
     fn of_test_file(stem: &str) -> Self {
         match stem.split('_').next() {
+            Some("board") => Self::Qemu,
             Some("simulation") => Self::Sim,
             Some("real") => Self::Real,
             _ => Self::E2e,
@@ -88,6 +92,7 @@ impl fmt::Display for Suite {
             Self::Unit => "unit",
             Self::Features => "features",
             Self::Boards => "boards",
+            Self::Qemu => "qemu",
             Self::E2e => "e2e",
             Self::Sim => "sim",
             Self::Real => "real",
@@ -190,25 +195,16 @@ fn boards(run: &mut Run) -> Result<(), Error> {
             target,
         ]))?;
     }
-    // In its own folder, so that cargo takes the firmware's configuration with the target.
-    let firmware = workspace::root().join("firmware");
-    run.check(
-        shell::cargo(["clippy", "--release", "--locked", "--", "-D", "warnings"]).current_dir(&firmware),
-    )?;
-    if run.check(shell::cargo(["build", "--release", "--locked"]).current_dir(&firmware))? {
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(firmware.join("target"), |dir| firmware.join(dir));
-        let image = Executable::open(&target.join("thumbv7em-none-eabihf/release/fingerpost-firmware"))?;
-        say(&format!(
-            "  firmware: {} octets of flash, {} of static RAM",
-            image.flash(),
-            image.static_ram(BOARD_RAM)
-        ));
+    for board in &Board::ALL {
+        run.check(board.cargo("clippy").args(["--", "-D", "warnings"]))?;
+        if run.check(&mut board.cargo("build"))? {
+            say(&format!("  firmware for {}", board.size()?));
+        }
     }
     Ok(())
 }
 
-/// The suites that live in `tests`, with the gateway's program built before.
+/// The suites that live in `tests`, with the programs that they start built before.
 fn network(suite: Suite, run: &mut Run) -> Result<(), Error> {
     let folder = workspace::root().join("tests/tests");
     let files: Vec<_> = workspace::stems(&folder, "rs")
@@ -222,10 +218,14 @@ fn network(suite: Suite, run: &mut Run) -> Result<(), Error> {
     if suite == Suite::Real && !workspace::root().join(DATA).is_dir() {
         run.skip("real zones", "the data folder is not here; tests that need it pass without doing anything");
     }
+    let image = if suite == Suite::Qemu { Some(Board::ALL[0].build()?) } else { None };
     let programs = build::fast()?;
     let mut command = shell::cargo(["test", "--no-fail-fast"].iter().chain(&build::FAST));
     for file in &files {
         command.args(["--test", file]);
+    }
+    if let Some(image) = image {
+        command.env("FINGERPOST_FIRMWARE", image);
     }
     run.tests(command.env("FINGERPOST_BIN", programs.join("fingerpost")))?;
     Ok(())
@@ -260,9 +260,6 @@ const FIRMWARE: &str = "firmware/Cargo.toml";
 /// Where data sets that are not part of the repository may lie.
 const DATA: &str = "../shared/data";
 
-/// Where the RAM of the board that the firmware links for begins (see `firmware/memory.x`).
-const BOARD_RAM: u64 = 0x2000_0000;
-
 /// The exposure that `systemd-analyze security` may find at most, in tenths: "OK" ends at 50, a
 /// network server without any hardening has 96.
 const EXPOSURE: u8 = 20;
@@ -286,6 +283,8 @@ mod tests {
         assert_eq!(Suite::of_test_file("real_root_zone"), Suite::Real);
         assert_eq!(Suite::of_test_file("real"), Suite::Real);
         assert_eq!(Suite::of_test_file("simulation"), Suite::Sim);
+        assert_eq!(Suite::of_test_file("board_dns"), Suite::Qemu);
+        assert_eq!(Suite::of_test_file("boarding"), Suite::E2e);
         assert_eq!(Suite::of_test_file("simple"), Suite::E2e);
         assert_eq!(Suite::of_test_file("restart"), Suite::E2e);
     }

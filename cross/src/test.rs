@@ -21,7 +21,8 @@ Without a name all suites run, in this order:
   lint       formatting, clippy, rustdoc, systemd units, licences; warnings are errors
   unit       tests of the core, of the gateway and of this tool
   features   every feature of every crate compiles alone, and all together
-  boards     the core builds for microcontrollers; the firmware links without heap or std
+  boards     the core builds for microcontrollers; the firmware for each board, without heap or std
+  qemu       the firmware boots on an emulated board and answers over the network
   e2e        whole processes over real sockets and a real broker, with faults
   sim        many nodes and a lossy broker on a virtual clock
   real       the DNS root zone and the authoritative cases, against NSD and Knot

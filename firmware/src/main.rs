@@ -1,53 +1,83 @@
-//! Fingerpost on a microcontroller: so far the core with static memory and no drivers.
+//! Fingerpost on a microcontroller: the same core as on a gateway, driven by a few tasks on one thread, in static memory.
 //!
-//! Linking it proves that the core needs neither heap nor standard library: there is no allocator,
-//! so any use of one fails to build. It makes every call of a node's driving loop (see
-//! `resolver_core`) on buffers that nothing fills yet, hidden from the optimiser so that all of the
-//! core stays in the image and its flash and static RAM can be read off.
+//! ```text
+//!            Ethernet                 clock, log, storage, watchdog
+//!               │                                 │
+//!    board  ────┴──── one folder a board ─────────┘
+//!               │
+//!    net        embassy-net: DHCP, IPv6                     health   watches all tasks, feeds the watchdog
+//!               │
+//!    dns        udp, tcp ──► Responder ──► View ◄── feed    (the broker's connection comes here)
+//! ```
+//!
+//! One thread, no preemption: what is shared needs no lock, only that nobody keeps it over an `await`. There is no
+//! allocator, so any use of a heap fails to build.
 #![no_std]
 #![no_main]
 
+mod board;
+mod dns;
+mod executor;
+mod feed;
+mod health;
+mod last_words;
+mod logging;
 mod memory;
+mod net;
+mod settings;
+mod stack;
 
-use core::hint::black_box;
+use core::cell::RefCell;
 
-use cortex_m as _; // brings the critical section that static_cell relies on
 use cortex_m_rt::entry;
-use ed25519_dalek::VerifyingKey;
-use panic_halt as _;
-use resolver_core::feed::follow::Link;
-use resolver_core::wire::Name;
-use resolver_core::{Feed, Instant, Responder, Transport, View};
+use embassy_executor::Spawner;
+use log::LevelFilter;
+use resolver_core::View;
+use static_cell::StaticCell;
 
+use board::{Entropy, Parts};
+use feed::Follower;
 use memory::Buffers;
+use settings::Settings;
 
 #[entry]
 fn main() -> ! {
-    let buffers = Buffers::take();
-    let seed = black_box(0);
-    let mut view = View::new(buffers.records, seed);
-    let mut feed = Feed::new(buffers.feed, "fingerpost", memory::PAYLOAD_LIMIT, seed);
-    let mut responder = Responder::new(memory::REPLY as u16);
-
-    let apex = Name::ROOT;
-    if let (Some(zone), Ok(key)) = (view.add_zone(&apex), VerifyingKey::from_bytes(black_box(&[0; 32]))) {
-        feed.add_zone(&apex, zone, &[key], None);
+    let peripherals = board::start_clock();
+    logging::start(LevelFilter::Info);
+    last_words::recall();
+    log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::NAME);
+    log::info!("stack at {:x?}", stack::bounds());
+    if let Some(previous) = last_words::previous() {
+        log::error!("the run before this one ended: {} ({} since power-on)", previous.words, previous.resets);
     }
-    feed.handle_link(Link::Up, Instant::from_micros(0));
-    loop {
-        let now = Instant::from_micros(black_box(0));
-        let _ = black_box(feed.handle_message(black_box(""), black_box(buffers.message), now));
-        while let Some(work) = feed.poll_work() {
-            let result = view.apply(&work);
-            feed.handle_applied(result, now);
-        }
-        while let Some(subscription) = feed.poll_subscription() {
-            black_box(&subscription);
-        }
-        if feed.poll_at().is_some_and(|at| at <= now) {
-            feed.handle_timeout(now);
-        }
-        black_box(responder.handle_query(&view, black_box(buffers.query), Transport::Udp, buffers.reply));
-        black_box(&buffers.reply);
+    executor::run(|spawner| executor::spawn(spawner, start(spawner, peripherals)))
+}
+
+/// Starts all other tasks, then ends.
+#[embassy_executor::task]
+async fn start(spawner: Spawner, peripherals: board::Peripherals) {
+    // First, so that what goes wrong from here on is told.
+    executor::spawn(spawner, logging::send());
+
+    static VIEW: StaticCell<RefCell<View<'static>>> = StaticCell::new();
+    static FOLLOWER: StaticCell<Follower> = StaticCell::new();
+    static SERVER: StaticCell<dns::Server> = StaticCell::new();
+
+    let Parts { network, mut entropy, storage, watchdog } =
+        board::start(spawner, peripherals, health::WATCHDOG_PERIOD).await;
+    let _ = storage;
+    let Buffers { records, feed, network: resources, udp, udp_queues, tcp } = Buffers::take();
+    let settings = Settings::factory();
+
+    let view = &*VIEW.init(RefCell::new(View::new(records, entropy.seed())));
+    let follower = &*FOLLOWER.init(Follower::new(feed, &settings, view, entropy.seed()));
+    let server = &*SERVER.init(dns::Server::new(view));
+
+    executor::spawn(spawner, health::watch(watchdog, server));
+    let stack = net::start(spawner, network, settings.network, resources, entropy.seed());
+    executor::spawn(spawner, feed::follow(follower));
+    executor::spawn(spawner, dns::udp::serve(stack, server, udp_queues, udp));
+    for (place, buffers) in tcp.iter_mut().enumerate() {
+        executor::spawn(spawner, dns::tcp::serve(stack, server, place, buffers));
     }
 }

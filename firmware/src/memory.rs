@@ -1,9 +1,11 @@
 //! Every buffer of the firmware, with its size and the reason for it. All are `.bss`: they cost no
-//! flash, and the linker knows the board's whole need of RAM.
+//! flash, and the linker knows the board's whole need of RAM. Only what a driver needs is with the driver.
 
+use embassy_net::StackResources;
+use embassy_net::udp::PacketMetadata;
 use resolver_core::feed::{FeedMemory, ZoneFeed};
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
-use static_cell::ConstStaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 /// Cells: 2 for an owner with one A RRset, and half as much again for larger ones; for 1,000 RRsets.
 const CELLS: usize = 3_000;
@@ -12,7 +14,7 @@ const CELLS: usize = 3_000;
 const OWNERS: usize = 1_000;
 
 /// Zones that a board follows at once.
-const ZONES: usize = 2;
+pub(crate) const ZONES: usize = 2;
 
 /// The bound on payloads that an origin keeps to by default.
 pub(crate) const PAYLOAD_LIMIT: usize = resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
@@ -24,11 +26,42 @@ const WINDOW: usize = 2;
 /// Bits for 1,024 buckets, one zone at a time: 4 KiB each, they hold far more than the cells do.
 const COVERAGE: usize = 128;
 
-/// The largest query that is read: a DNS message with EDNS and a name of 255 octets fits twice.
+/// The largest query that is read whole; a name of 255 octets and EDNS fit twice. What is longer is cut off, and so
+/// gets FORMERR.
 const QUERY: usize = 512;
 
 /// The common EDNS payload size that no path fragments (DNS flag day 2020).
-pub(crate) const REPLY: usize = 1_232;
+pub(crate) const UDP_PAYLOAD: u16 = 1_232;
+
+/// The longest reply over UDP, and what the core wants beyond it to compress names in RDATA.
+const UDP_REPLY: usize = UDP_PAYLOAD as usize + 510;
+
+/// Datagrams that wait for their answer. A burst of more loses the rest; each entry takes 48 octets.
+const UDP_QUEUE: usize = 32;
+
+/// Octets of those: queries of 64 octets, as most are.
+const UDP_RECEIVE: usize = UDP_QUEUE * 64;
+
+/// Replies that wait to be sent: one at a time, see `dns::udp`.
+const UDP_SEND: usize = UDP_REPLY;
+
+/// Connections of DNS over TCP at a time.
+pub(crate) const CONNECTIONS: usize = 4;
+
+/// What a client may send ahead: a query with its length.
+const TCP_RECEIVE: usize = QUERY + 2;
+
+/// One full segment on its way; a longer reply follows as the client acknowledges.
+const TCP_SEND: usize = 1_460;
+
+/// The longest reply over TCP: an RRset as large as a message of the feed can bring, with question and OPT.
+const TCP_REPLY: usize = PAYLOAD_LIMIT + 512;
+
+/// Sockets: DHCP, DNS over UDP, each connection of DNS over TCP, the broker.
+const SOCKETS: usize = 3 + CONNECTIONS;
+
+/// What the network stack keeps about sockets.
+pub(crate) type NetworkResources = StackResources<SOCKETS>;
 
 static CELL_MEMORY: ConstStaticCell<[Cell; CELLS]> = ConstStaticCell::new([[0; 24]; CELLS]);
 static INDEX_MEMORY: ConstStaticCell<[IndexSlot; OWNERS]> = ConstStaticCell::new([[0; 4]; OWNERS]);
@@ -40,17 +73,53 @@ static FEED_ZONES: ConstStaticCell<[ZoneFeed; ZONES]> =
 static FEED_BUFFERS: ConstStaticCell<[u8; WINDOW * PAYLOAD_LIMIT]> =
     ConstStaticCell::new([0; WINDOW * PAYLOAD_LIMIT]);
 static FEED_COVERAGE: ConstStaticCell<[u8; COVERAGE]> = ConstStaticCell::new([0; COVERAGE]);
-static MESSAGE_BUFFER: ConstStaticCell<[u8; PAYLOAD_LIMIT]> = ConstStaticCell::new([0; PAYLOAD_LIMIT]);
-static QUERY_BUFFER: ConstStaticCell<[u8; QUERY]> = ConstStaticCell::new([0; QUERY]);
-static REPLY_BUFFER: ConstStaticCell<[u8; REPLY]> = ConstStaticCell::new([0; REPLY]);
+static NETWORK_RESOURCES: ConstStaticCell<NetworkResources> = ConstStaticCell::new(StackResources::new());
+static UDP_BUFFERS: ConstStaticCell<UdpBuffers> = ConstStaticCell::new(UdpBuffers::EMPTY);
+// An empty entry is not all zero; written at the start, it costs no flash.
+static UDP_QUEUES: StaticCell<UdpQueues> = StaticCell::new();
+static TCP_BUFFERS: ConstStaticCell<[TcpBuffers; CONNECTIONS]> =
+    ConstStaticCell::new([const { TcpBuffers::EMPTY }; CONNECTIONS]);
+
+/// For DNS over UDP.
+pub(crate) struct UdpBuffers {
+    pub(crate) receive: [u8; UDP_RECEIVE],
+    pub(crate) send: [u8; UDP_SEND],
+    pub(crate) query: [u8; QUERY],
+    pub(crate) reply: [u8; UDP_REPLY],
+}
+
+/// Datagrams in the buffers for DNS over UDP.
+pub(crate) struct UdpQueues {
+    pub(crate) receive: [PacketMetadata; UDP_QUEUE],
+    pub(crate) send: [PacketMetadata; 1],
+}
+
+/// For one connection of DNS over TCP.
+pub(crate) struct TcpBuffers {
+    pub(crate) receive: [u8; TCP_RECEIVE],
+    pub(crate) send: [u8; TCP_SEND],
+    pub(crate) query: [u8; QUERY],
+    pub(crate) reply: [u8; TCP_REPLY],
+}
+
+impl UdpBuffers {
+    const EMPTY: Self =
+        Self { receive: [0; UDP_RECEIVE], send: [0; UDP_SEND], query: [0; QUERY], reply: [0; UDP_REPLY] };
+}
+
+impl TcpBuffers {
+    const EMPTY: Self =
+        Self { receive: [0; TCP_RECEIVE], send: [0; TCP_SEND], query: [0; QUERY], reply: [0; TCP_REPLY] };
+}
 
 /// All buffers.
 pub(crate) struct Buffers {
     pub(crate) records: Memory<'static>,
     pub(crate) feed: FeedMemory<'static>,
-    pub(crate) message: &'static mut [u8],
-    pub(crate) query: &'static mut [u8],
-    pub(crate) reply: &'static mut [u8],
+    pub(crate) network: &'static mut NetworkResources,
+    pub(crate) udp: &'static mut UdpBuffers,
+    pub(crate) udp_queues: &'static mut UdpQueues,
+    pub(crate) tcp: &'static mut [TcpBuffers; CONNECTIONS],
 }
 
 impl Buffers {
@@ -67,9 +136,13 @@ impl Buffers {
                 buffers: FEED_BUFFERS.take(),
                 coverage: FEED_COVERAGE.take(),
             },
-            message: MESSAGE_BUFFER.take(),
-            query: QUERY_BUFFER.take(),
-            reply: REPLY_BUFFER.take(),
+            network: NETWORK_RESOURCES.take(),
+            udp: UDP_BUFFERS.take(),
+            udp_queues: UDP_QUEUES.init(UdpQueues {
+                receive: [PacketMetadata::EMPTY; UDP_QUEUE],
+                send: [PacketMetadata::EMPTY; 1],
+            }),
+            tcp: TCP_BUFFERS.take(),
         }
     }
 }

@@ -44,6 +44,30 @@ fn build() -> PathBuf {
     directory.join("fingerpost")
 }
 
+/// The firmware for the board that QEMU emulates: the image that `FINGERPOST_FIRMWARE` names, or else a build of it as it
+/// is shipped, made once per process.
+pub fn firmware() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| match std::env::var_os("FINGERPOST_FIRMWARE") {
+        Some(path) => path.into(),
+        None => build_firmware(),
+    })
+}
+
+fn build_firmware() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // In its own folder, so that cargo takes the firmware's configuration with the target.
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--locked"])
+        .current_dir(&folder)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
+    assert!(output.status.success(), "building the firmware:\n{}", String::from_utf8_lossy(&output.stderr));
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(folder.join("target"), |path| folder.join(path));
+    target.join("thumbv7em-none-eabihf/release/fingerpost-firmware")
+}
+
 /// A program of the system, or `None` if it is not installed (also looked for where Debian keeps servers).
 pub fn system(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -8,10 +8,12 @@
 
 pub mod bench;
 pub mod binary;
+pub mod board;
 pub mod broker;
 pub mod data;
 pub mod dns;
 pub mod fleet;
+pub mod gdb;
 pub mod metrics;
 pub mod mqtt;
 pub mod ports;
@@ -24,6 +26,7 @@ pub mod sim;
 pub mod survey;
 pub mod wait;
 
+pub use board::Board;
 pub use broker::{Broker, BrokerKind};
 pub use fleet::{Node, Origin, Zone};
 pub use metrics::Metrics;

@@ -4,9 +4,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-use tests::dns::{Client, Message, Question, rcode, rtype};
+use tests::dns::{Client, Message, Question, malformed, rcode, rtype};
 use tests::fleet::{address_of, converge};
-use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, data, eventually};
+use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
 struct Site {
     node: Node,
@@ -25,102 +25,20 @@ fn site(name: &str, extra: &str) -> Site {
     Site { node, _origin: origin, _broker: broker, _scratch: scratch }
 }
 
-/// The lines of the table: packet, name, expected outcome.
-fn malformed_packets() -> Option<Vec<(Vec<u8>, String, String)>> {
-    let text = std::fs::read_to_string(data::file("malformed-packets.txt")?).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
-    let packets = lines.map(|line| {
-        let (hex, rest) = line.split_once(" # ").unwrap();
-        let (name, expect) = rest.split_once(" expect=").unwrap();
-        let octets = hex.trim().as_bytes().chunks(2);
-        let packet = octets.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
-        (packet.collect(), name.to_owned(), expect.trim().to_owned())
-    });
-    Some(packets.collect())
-}
-
-/// Whether a reply (or none) is what the table expects.
-fn judge(expect: &str, packet: &[u8], reply: Option<&[u8]>) -> Result<(), String> {
-    let Some(reply) = reply else {
-        return if matches!(expect, "noreply" | "any") { Ok(()) } else { Err("no reply".into()) };
-    };
-    let Some(message) = Message::read(reply) else { return Err(format!("malformed reply {reply:02x?}")) };
-    if reply[..2] != packet[..2] || !message.is_response() {
-        return Err(format!("not a reply to it: {message:?}"));
-    }
-    let code = message.rcode();
-    let fits = match expect {
-        "any" => true,
-        "ok" => code == rcode::NOERROR || code == rcode::NXDOMAIN || code == rcode::REFUSED,
-        "formerr" => code == rcode::FORMERR,
-        "formerr-lax" => true,
-        "formerr-or-notimp" => code == rcode::FORMERR || code == rcode::NOTIMP,
-        "notimp" => code == rcode::NOTIMP,
-        "badvers" => code == rcode::BADVERS,
-        _ => false,
-    };
-    if fits { Ok(()) } else { Err(format!("rcode {code}: {message:?}")) }
-}
-
 #[test]
 fn malformed_packets_over_udp() {
-    let Some(packets) = malformed_packets() else { return };
+    let Some(cases) = malformed::cases() else { return };
     let mut site = site("malformed-udp", "");
-    let mut wrong = Vec::new();
-    for (packet, name, expect) in &packets {
-        let client = Client::new(site.node.address());
-        // A packet that is not answered is followed by one that is: the reply to that comes first or second.
-        let socket = client.socket();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        if socket.send(packet).is_err() {
-            // Larger than a datagram can be.
-            continue;
-        }
-        let follower = Question::new("h1.example.com.", rtype::A).to_message(0xF011);
-        socket.send(&follower).unwrap();
-        let mut first = None;
-        let mut buffer = [0; 65_535];
-        loop {
-            let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("after {name}: {error}"));
-            let reply = &buffer[..length];
-            if reply.starts_with(&[0xF0, 0x11]) && !packet.starts_with(&[0xF0, 0x11]) {
-                break;
-            }
-            first = Some(reply.to_vec());
-        }
-        if first.is_none() && !matches!(expect.as_str(), "noreply" | "any") {
-            // Several workers may answer out of order: once more, alone.
-            first = client.exchange(packet, Duration::from_secs(2)).ok();
-        }
-        if let Err(error) = judge(expect, packet, first.as_deref()) {
-            wrong.push(format!("{name} expect={expect}: {error}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), packets.len(), wrong.join("\n"));
+    malformed::send_over_udp(&cases, site.node.address());
     assert_eq!(site.node.dns().addresses("h42.example.com."), [address_of(42)]);
     site.node.process().assert_running();
 }
 
 #[test]
 fn malformed_packets_over_tcp() {
-    let Some(packets) = malformed_packets() else { return };
+    let Some(cases) = malformed::cases() else { return };
     let mut site = site("malformed-tcp", "");
-    let mut wrong = Vec::new();
-    for (packet, name, expect) in &packets {
-        let mut connection = site.node.dns().connect().unwrap();
-        if connection.send(packet).is_err() {
-            // Longer than a message can be.
-            continue;
-        }
-        // What the node does not answer, it may also end the connection over; else the next query is answered.
-        let follower = Question::new("h1.example.com.", rtype::A).to_message(0xF011);
-        let _ = connection.send(&follower);
-        let first = connection.receive().ok().filter(|reply| !reply.starts_with(&[0xF0, 0x11]));
-        if let Err(error) = judge(expect, packet, first.as_deref()) {
-            wrong.push(format!("{name} expect={expect}: {error}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), packets.len(), wrong.join("\n"));
+    malformed::send_over_tcp(&cases, site.node.address());
     let reply = site.node.dns().tcp(&Question::new("h42.example.com.", rtype::A)).unwrap();
     assert_eq!(reply.answer.len(), 1);
     site.node.process().assert_running();

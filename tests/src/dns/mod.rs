@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod compare;
+pub mod malformed;
 pub mod message;
 pub mod name;
 pub mod query;

@@ -1,0 +1,126 @@
+//! The boards that the firmware is built for: their names, targets and features, and how an image comes about.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::elf::Executable;
+use crate::error::Error;
+use crate::shell;
+use crate::workspace;
+
+/// A board.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Board {
+    /// Its name, which is that of its feature, too.
+    pub(crate) name: &'static str,
+    target: &'static str,
+    features: &'static str,
+    /// Where its RAM begins (see its `memory.x`).
+    ram: u64,
+    /// Whether QEMU has it, under the same name.
+    pub(crate) is_emulated: bool,
+}
+
+impl Board {
+    /// All; the first is what is meant where nobody says.
+    pub(crate) const ALL: [Self; 4] = [
+        Self {
+            name: "mps2-an386",
+            target: "thumbv7em-none-eabihf",
+            features: "mps2-an386,qemu",
+            ram: 0x2000_0000,
+            is_emulated: true,
+        },
+        Self {
+            name: "mps2-an385",
+            target: "thumbv7m-none-eabi",
+            features: "mps2-an385,qemu",
+            ram: 0x2000_0000,
+            is_emulated: true,
+        },
+        Self {
+            name: "stm32h743-nucleo",
+            target: "thumbv7em-none-eabihf",
+            features: "stm32h743-nucleo",
+            ram: 0x2400_0000,
+            is_emulated: false,
+        },
+        Self {
+            name: "w5500-evb-pico2",
+            target: "thumbv8m.main-none-eabihf",
+            features: "w5500-evb-pico2",
+            ram: 0x2000_0000,
+            is_emulated: false,
+        },
+    ];
+
+    /// The emulated board that the command line calls so.
+    pub(crate) fn emulated(name: &str) -> Result<&'static Self, Error> {
+        const BOARDS: &[Board] = &Board::ALL;
+        BOARDS.iter().find(|board| board.name == name && board.is_emulated).ok_or_else(|| {
+            let names: Vec<_> =
+                BOARDS.iter().filter(|board| board.is_emulated).map(|board| board.name).collect();
+            Error::new(format!("QEMU has no board `{name}` for us"), format!("it has {}", names.join(", ")))
+        })
+    }
+
+    /// Cargo's `subcommand` on the firmware for this board, as it is shipped.
+    pub(crate) fn cargo(&self, subcommand: &str) -> Command {
+        let selection = ["--release", "--locked", "--no-default-features", "--features", self.features];
+        let mut command = shell::cargo([subcommand].iter().chain(&selection));
+        // In its own folder, so that cargo takes the firmware's configuration.
+        command.args(["--target", self.target]).current_dir(workspace::root().join("firmware"));
+        command
+    }
+
+    /// Where its image is once it is built. Boards of one target follow each other there.
+    pub(crate) fn image(&self) -> PathBuf {
+        let firmware = workspace::root().join("firmware");
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or(firmware.join("target"), |dir| firmware.join(dir));
+        target.join(self.target).join("release/fingerpost-firmware")
+    }
+
+    /// Builds its image; where that is.
+    pub(crate) fn build(&self) -> Result<PathBuf, Error> {
+        if !shell::run(&mut self.cargo("build"))?.success {
+            return Err(Error::new("the firmware does not build", "the compiler's messages above say why"));
+        }
+        Ok(self.image())
+    }
+
+    /// What its image, built before, takes of the board.
+    pub(crate) fn size(&self) -> Result<String, Error> {
+        let image = Executable::open(&self.image())?;
+        let (flash, ram) = (image.flash(), image.static_ram(self.ram));
+        if ram == 0 {
+            return Err(Error::new(
+                format!("the image for {} is empty", self.name),
+                "the linker's script was not applied: see firmware/build.rs",
+            ));
+        }
+        Ok(format!("{}: {flash} octets of flash, {ram} of static RAM", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_board_is_a_feature_of_the_firmware() {
+        let features = workspace::features(&workspace::root().join("firmware/Cargo.toml")).unwrap();
+        for board in &Board::ALL {
+            assert!(board.features.split(',').all(|feature| features.iter().any(|known| known == feature)));
+            assert!(board.features.split(',').any(|feature| feature == board.name));
+        }
+    }
+
+    #[test]
+    fn a_board_that_is_not_there_is_an_error_that_names_those_that_are() {
+        assert_eq!(Board::emulated("mps2-an386").unwrap().name, "mps2-an386");
+        let error = Board::emulated("mps3").unwrap_err().to_string();
+        assert!(error.contains("mps3") && error.contains("mps2-an386"), "{error}");
+    }
+}

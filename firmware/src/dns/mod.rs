@@ -1,0 +1,78 @@
+//! Answering DNS, as the gateway does: over UDP and TCP, from one view, by the core's responder.
+
+pub(crate) mod tcp;
+pub(crate) mod udp;
+
+use core::cell::{Cell, RefCell};
+use core::fmt;
+
+use resolver_core::{Reply, Responder, Transport, View};
+
+use crate::memory::UDP_PAYLOAD;
+
+/// The port of DNS (RFC 1035 section 4.2).
+const PORT: u16 = 53;
+
+/// What answers: the view and one responder for all, since an answer is made without waiting.
+pub(crate) struct Server {
+    view: &'static RefCell<View<'static>>,
+    responder: RefCell<Responder>,
+    tally: Tally,
+}
+
+/// What happened beside answering. Numbers run over after 4 G.
+#[derive(Default)]
+struct Tally {
+    /// Queries from port 0, which nothing can be sent to.
+    unanswerable: Count,
+    /// Replies for which no way was found in time.
+    undelivered: Count,
+    accepted: Count,
+    open: Cell<usize>,
+    idle: Count,
+    slow: Count,
+    over_queries: Count,
+}
+
+#[derive(Default)]
+struct Count(Cell<u32>);
+
+impl Count {
+    fn increment(&self) {
+        self.0.set(self.0.get().wrapping_add(1));
+    }
+}
+
+impl Server {
+    pub(crate) fn new(view: &'static RefCell<View<'static>>) -> Self {
+        Self { view, responder: RefCell::new(Responder::new(UDP_PAYLOAD)), tally: Tally::default() }
+    }
+
+    /// The answer to `query`: the first so many octets of `reply`; `None` if it gets none.
+    fn answer(&self, query: &[u8], transport: Transport, reply: &mut [u8]) -> Option<usize> {
+        let view = self.view.borrow();
+        match self.responder.borrow_mut().handle_query(&view, query, transport, reply) {
+            Reply::Send(length) => Some(length),
+            Reply::Ignore(_) => None,
+        }
+    }
+
+    /// What it did so far, in a line.
+    pub(crate) fn report(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            let responder = self.responder.borrow();
+            let (counters, tally) = (responder.counters(), &self.tally);
+            write!(f, "queries: {} over UDP, {} over TCP", counters.udp_queries, counters.tcp_queries)?;
+            write!(f, "; truncated {}", counters.truncated)?;
+            let other = [
+                ("unanswerable", &tally.unanswerable),
+                ("undelivered", &tally.undelivered),
+                ("connections", &tally.accepted),
+                ("ended idle", &tally.idle),
+                ("ended slow", &tally.slow),
+                ("ended after too many queries", &tally.over_queries),
+            ];
+            other.iter().try_for_each(|(name, count)| write!(f, ", {name} {}", count.0.get()))
+        })
+    }
+}

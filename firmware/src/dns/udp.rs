@@ -1,0 +1,68 @@
+//! DNS over UDP: one socket for both families; a reply leaves from the address that was asked.
+
+use embassy_net::Stack;
+use embassy_net::udp::UdpSocket;
+use embassy_time::{Duration, with_timeout};
+use resolver_core::Transport;
+
+use super::{PORT, Server};
+use crate::health::{Task, alive};
+use crate::memory::{UdpBuffers, UdpQueues};
+
+/// Answers for ever.
+#[embassy_executor::task]
+pub(crate) async fn serve(
+    stack: Stack<'static>,
+    server: &'static Server,
+    queues: &'static mut UdpQueues,
+    buffers: &'static mut UdpBuffers,
+) -> ! {
+    let UdpBuffers { receive, send, query, reply } = buffers;
+    let mut socket = UdpSocket::new(stack, &mut queues.receive, receive, &mut queues.send, send);
+    loop {
+        open(&mut socket);
+        loop {
+            let (length, client) = alive(
+                Task::Udp,
+                socket.recv_from_with(|datagram, client| {
+                    let length = datagram.len().min(query.len());
+                    query[..length].copy_from_slice(&datagram[..length]);
+                    (length, client)
+                }),
+            )
+            .await;
+            if client.endpoint.port == 0 {
+                server.tally.unanswerable.increment();
+                continue;
+            }
+            let Some(length) = server.answer(&query[..length], Transport::Udp, reply) else { continue };
+            // The stack keeps a reply until it knows the neighbour's address, for ever if there is no such neighbour,
+            // and all others behind it. So one at a time, and what does not leave soon is given up: that takes a new
+            // socket, and with it go the queries that wait.
+            let sent = async {
+                let sent = socket.send_to(&reply[..length], client).await;
+                socket.flush().await;
+                sent
+            };
+            match with_timeout(NEIGHBOUR, sent).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => server.tally.undelivered.increment(),
+                Err(_) => {
+                    server.tally.undelivered.increment();
+                    break;
+                }
+            }
+        }
+        socket.close();
+    }
+}
+
+fn open(socket: &mut UdpSocket<'_>) {
+    if let Err(error) = socket.bind(PORT) {
+        // It is closed, and the port is not 0: nothing else is asked for.
+        panic!("DNS over UDP: {error:?}");
+    }
+}
+
+/// How long a neighbour may take to say its address: on a wire less than a millisecond.
+const NEIGHBOUR: Duration = Duration::from_millis(50);

@@ -1,0 +1,101 @@
+//! Whether all tasks live: each says so as it goes round its loop; one that does not for too long ends the run,
+//! with its name as last words. The watchdog is fed here, so it bites when no task runs at all.
+//!
+//! A task that waits for the network says so, too, from time to time (see [`alive`]): what is shown is that it is there
+//! and gets its turn, not that somebody asks.
+
+use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use embassy_futures::select::{Either, select};
+use embassy_time::{Duration, Instant, Timer};
+
+use crate::board::Watchdog;
+use crate::dns::Server;
+use crate::memory::CONNECTIONS;
+use crate::stack::Usage;
+use crate::{board, stack};
+
+/// What has to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// The network stack.
+    Network,
+    /// Following the feed.
+    Feed,
+    /// DNS over UDP.
+    Udp,
+    /// DNS over TCP, each connection's.
+    Tcp(usize),
+}
+
+impl Task {
+    const COUNT: usize = 3 + CONNECTIONS;
+
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Network, Self::Feed, Self::Udp].into_iter().chain((0..CONNECTIONS).map(Self::Tcp))
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Network => 0,
+            Self::Feed => 1,
+            Self::Udp => 2,
+            Self::Tcp(connection) => 3 + connection % CONNECTIONS,
+        }
+    }
+}
+
+/// `task` lives.
+pub(crate) fn beat(task: Task) {
+    BEATS[task.index()].store(true, Ordering::Relaxed);
+}
+
+/// Waits for `future`, and says meanwhile that `task` lives.
+pub(crate) async fn alive<F: Future>(task: Task, future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        beat(task);
+        if let Either::First(output) = select(&mut future, Timer::after(BEAT)).await {
+            return output;
+        }
+    }
+}
+
+/// Watches over all tasks, and reports now and then.
+#[embassy_executor::task]
+pub(crate) async fn watch(mut watchdog: board::WatchdogTimer, dns: &'static Server) -> ! {
+    let mut seen = [Instant::now(); Task::COUNT];
+    let mut report_at = Instant::now();
+    loop {
+        watchdog.feed();
+        assert!(!stack::is_exhausted(), "the stack came to its end");
+        let now = Instant::now();
+        for task in Task::all() {
+            let seen = &mut seen[task.index()];
+            if BEATS[task.index()].swap(false, Ordering::Relaxed) {
+                *seen = now;
+            }
+            assert!(now - *seen < PATIENCE, "task {task:?} does not get on");
+        }
+        if now >= report_at {
+            let Usage { deepest, size } = Usage::measure();
+            log::info!("stack: {deepest} of {size} octets at the deepest; {}", dns.report());
+            report_at = now + REPORT;
+        }
+        Timer::after(CHECK).await;
+    }
+}
+
+static BEATS: [AtomicBool; Task::COUNT] = [const { AtomicBool::new(false) }; Task::COUNT];
+
+/// What the watchdog allows between two feedings: longer than any task may keep the processor.
+pub(crate) const WATCHDOG_PERIOD: Duration = Duration::from_secs(5);
+/// Between two feedings.
+const CHECK: Duration = Duration::from_secs(1);
+/// Between two beats of a task that waits.
+const BEAT: Duration = Duration::from_secs(2);
+/// How long a task may take for one round of its loop, waiting for the network apart.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two reports in the log.
+const REPORT: Duration = Duration::from_secs(60);

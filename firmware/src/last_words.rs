@@ -1,0 +1,153 @@
+//! Why the firmware ended: kept in RAM that a reset leaves alone, and told at the next start.
+//!
+//! ```text
+//! Record in .uninit  | mark | resets | length | text | checksum over all of it |
+//! ```
+//!
+//! After power-on it holds noise, which the checksum tells apart from words.
+
+use core::cell::RefCell;
+use core::fmt::{self, Write};
+use core::mem::MaybeUninit;
+use core::panic::PanicInfo;
+
+use cortex_m_rt::{ExceptionFrame, exception};
+use embassy_sync::blocking_mutex::CriticalSectionMutex;
+use embassy_time::Instant;
+use heapless::String;
+
+use crate::{board, logging};
+
+/// What is known of the run before this one.
+#[derive(Clone, Debug)]
+pub(crate) struct Previous {
+    /// How often the firmware ended by its own fault since power-on.
+    pub(crate) resets: u32,
+    /// Why it ended the last time, and how long it had run then.
+    pub(crate) words: String<TEXT>,
+}
+
+/// Reads what the run before this one left, for [`previous`]. To be called once, at the start.
+pub(crate) fn recall() {
+    let mut record = Record::load();
+    if let (None, Some(reason)) = (record.text(), board::reset_reason()) {
+        record.resets = record.resets.saturating_add(1);
+        // It fits.
+        let _ = record.write_str(reason);
+    }
+    let words = record.text().and_then(|text| String::try_from(text).ok());
+    PREVIOUS.lock(|previous| {
+        *previous.borrow_mut() = words.map(|words| Previous { resets: record.resets, words });
+    });
+    // So that a reset for another reason (a button, a debugger) is not taken for the same once more.
+    Record { length: 0, ..record }.store();
+}
+
+/// What the run before this one left; `None` if it did not end by its own fault.
+pub(crate) fn previous() -> Option<Previous> {
+    PREVIOUS.lock(|previous| previous.borrow().clone())
+}
+
+/// Keeps `reason`, says it, and starts the board anew. May be called in any context; never returns.
+pub(crate) fn keep_and_reset(reason: fmt::Arguments<'_>) -> ! {
+    cortex_m::interrupt::disable();
+    let earlier = Record::load();
+    let resets = if earlier.is_whole() { earlier.resets.saturating_add(1) } else { 1 };
+    let mut record = Record { resets, ..Record::EMPTY };
+    // What does not fit is cut off.
+    let _ = write!(record, "{reason}, after {} s", Instant::now().as_secs());
+    record.store();
+    log::error!("{}", record.text().unwrap_or_default());
+    logging::flush();
+    board::reset()
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    match info.location() {
+        Some(place) => {
+            keep_and_reset(format_args!("panicked at {}:{}: {}", place.file(), place.line(), info.message()))
+        }
+        None => keep_and_reset(format_args!("panicked: {}", info.message())),
+    }
+}
+
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    let (place, caller) = (frame.pc(), frame.lr());
+    keep_and_reset(format_args!("hard fault at {place:#010x}, called from {caller:#010x}"))
+}
+
+/// As it lies in RAM; any content of RAM is one.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Record {
+    mark: u32,
+    resets: u32,
+    length: u32,
+    text: [u8; TEXT],
+    checksum: u32,
+}
+
+impl Record {
+    const EMPTY: Self = Self { mark: MARK, resets: 0, length: 0, text: [0; TEXT], checksum: 0 };
+
+    fn load() -> Self {
+        let place: *const Self = (&raw const RECORD).cast();
+        // SAFETY: the place is that of a record, aligned, and all its fields are integers, so whatever RAM holds is
+        // one. Volatile, because the compiler must not conclude anything from nobody having written it.
+        let record = unsafe { place.read_volatile() };
+        if record.is_whole() { record } else { Self::EMPTY }
+    }
+
+    fn store(mut self) {
+        self.checksum = self.sum();
+        let place: *mut Self = (&raw mut RECORD).cast();
+        // SAFETY: the place is that of a record, and nothing refers to it: it is only ever copied, here and in `load`.
+        // An interrupt that stores meanwhile never returns.
+        unsafe { place.write_volatile(self) }
+    }
+
+    /// The words, if there are any.
+    fn text(&self) -> Option<&str> {
+        let octets = self.text.get(..self.length as usize)?;
+        core::str::from_utf8(octets).ok().filter(|text| !text.is_empty())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.mark == MARK && self.checksum == self.sum()
+    }
+
+    /// After FNV-1a, 32 bits: enough to tell words from noise.
+    fn sum(&self) -> u32 {
+        let mut sum: u32 = 0x811C_9DC5;
+        for number in [self.mark, self.resets, self.length] {
+            sum = (sum ^ number).wrapping_mul(0x0100_0193);
+        }
+        for &octet in &self.text {
+            sum = (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193);
+        }
+        sum
+    }
+}
+
+impl Write for Record {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            let start = self.length as usize;
+            let room = self.text.get_mut(start..start + letter.len_utf8()).ok_or(fmt::Error)?;
+            self.length += letter.encode_utf8(room).len() as u32;
+        }
+        Ok(())
+    }
+}
+
+static PREVIOUS: CriticalSectionMutex<RefCell<Option<Previous>>> =
+    CriticalSectionMutex::new(RefCell::new(None));
+
+#[unsafe(link_section = ".uninit.LAST_WORDS")]
+static mut RECORD: MaybeUninit<Record> = MaybeUninit::uninit();
+
+const MARK: u32 = 0x4C57_4F52;
+/// A location and a sentence.
+const TEXT: usize = 240;
