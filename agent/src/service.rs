@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +121,7 @@ where
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let context = Context { original: Some(Arc::new(original)), ..Context::default() };
         tokio::spawn(cancel_on_signal(context.stop.clone()));
         tokio::spawn(notify::watchdog(context.stop.clone()));
@@ -141,7 +142,10 @@ where
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => end(path, &error.problem(), error.blame()),
         }
-    })
+    });
+    // What still waits for a file system that hangs is left to it.
+    runtime.shutdown_timeout(LONGEST_END);
+    ended
 }
 
 /// Says why a program with the configuration `file` ends.
@@ -177,6 +181,8 @@ pub async fn cancel_on_signal(stop: CancellationToken) {
     std::process::exit(EXIT_INTERRUPTED);
 }
 
+/// What work in other threads has left when all that matters has ended: reads that nobody waits for.
+const LONGEST_END: Duration = Duration::from_secs(1);
 /// systemd's and BSD's number for a configuration error: a unit need not start again on it.
 const EXIT_CONFIG: u8 = 78;
 /// 128 + SIGINT, as shells have it.

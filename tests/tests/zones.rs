@@ -76,6 +76,30 @@ fn a_large_reload_arrives_whole(kind: BrokerKind) {
 tests::on_each_broker!(only_differences_travel, a_large_reload_arrives_whole);
 
 #[test]
+fn watched_files_are_taken_when_they_are_whole() {
+    let scratch = Scratch::new("watched");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let hosts = scratch.path().join("hosts");
+    std::fs::write(&hosts, "in A 192.0.2.1\n").unwrap();
+    let text = format!("{}$INCLUDE {}\n", Zone::with_hosts("example.com.", 5).text(), hosts.display());
+    let zone = Zone::new("example.com.", text);
+    let mut origin = Origin::build(&scratch, broker.address()).zone(&zone).watch_interval(1).start();
+    // Somebody writes an included file, and takes longer than two looks.
+    for part in 0..12 {
+        std::fs::write(&hosts, "in A 192.0.2.2\n".repeat(part + 1) + "half A 192.").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(250));
+    }
+    assert_eq!((origin.reloads(&zone), origin.reload_failures(&zone)), (0, 0));
+    std::fs::write(&hosts, "in A 192.0.2.2\nhalf A 192.0.2.3\n").unwrap();
+    eventually("the whole file is taken", || (origin.reloads(&zone) == 1).then_some(()));
+    // What could be waited for without end is refused, and does not keep it from ending.
+    std::fs::remove_file(&hosts).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&hosts).status().unwrap().success());
+    eventually("a FIFO is refused", || (origin.reload_failures(&zone) == 1).then_some(()));
+    assert!(origin.terminate().success());
+}
+
+#[test]
 fn a_ruined_zone_file_deletes_nothing() {
     let scratch = Scratch::new("ruined");
     let broker = Broker::start(&scratch, BrokerKind::Mosquitto);

@@ -33,6 +33,8 @@ mod server;
 mod soa;
 pub mod tsig;
 pub mod update;
+#[cfg(feature = "net")]
+mod watch;
 pub mod zonefile;
 
 #[cfg(feature = "net")]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -20,6 +20,7 @@ use super::engine::{Caution, Engine, EngineError, Unstarted};
 use super::keeper::{Clock, Keeper, Task, unix_seconds};
 use super::publisher::SetupError;
 use super::report::Report;
+use super::watch::{self, Source};
 use super::{control, server, zonefile};
 
 /// Why an origin ended before it was told to.
@@ -125,13 +126,6 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A zone's file, for those who read it.
-#[derive(Clone)]
-pub(super) struct Source {
-    pub(super) apex: resolver_core::wire::Name,
-    file: PathBuf,
-}
-
 /// Runs an origin until `context.stop`.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     // From the start, since it would end the process otherwise: one that comes early is acted upon later.
@@ -142,7 +136,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let directory = config.state_dir().unwrap_or_default();
     std::fs::create_dir_all(&directory).map_err(|error| Error::State(directory.clone(), error))?;
     let mut sources: Vec<Source> =
-        setups.iter().map(|setup| Source { apex: setup.apex.clone(), file: setup.file.clone() }).collect();
+        setups.iter().map(|setup| Source::new(setup.apex.clone(), setup.file.clone())).collect();
 
     // Before anything is published or written: an origin that was started twice ends here.
     let (task_sender, tasks) = mpsc::channel(TASK_ROOM);
@@ -152,20 +146,24 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
 
     let clock = Clock::start();
     let open = {
-        let (config, directory) = (config.clone(), directory.clone());
+        let (config, directory, sources) = (config.clone(), directory.clone(), sources.clone());
         move || {
-            let load = |setup: &config::ZoneSetup| zonefile::load(&setup.apex, &setup.file);
+            let mut waiting = sources.iter();
+            // Zones are opened in their order.
+            let load = |setup: &config::ZoneSetup| match waiting.next() {
+                Some(source) => source.load(),
+                None => zonefile::load(&setup.apex, &setup.file),
+            };
             Engine::open(&config, setups, keys, &directory, load, clock.now(), unix_seconds())
         }
     };
-    let mut times: Vec<_> = sources.iter().map(|source| modified(&source.file)).collect();
-    let opened = tokio::task::spawn_blocking(open).await.map_err(|error| Error::Thread(error.to_string()))?;
+    let opening = tokio::task::spawn_blocking(open);
+    // A file system that hangs must not keep it from ending.
+    let Some(opened) = context.stop.run_until_cancelled(opening).await else { return Ok(()) };
+    let opened = opened.map_err(|error| Error::Thread(error.to_string()))?;
     let engine = opened.map_err(Error::Engine)?;
     // From here on, a zone's number is its place in the engine.
-    let has_started = |source: &Source| engine.zone_index(&source.apex).is_some();
-    let mut started = sources.iter().map(has_started);
-    times.retain(|_| started.next().unwrap_or(false));
-    sources.retain(has_started);
+    sources.retain(|source| engine.zone_index(&source.apex).is_some());
 
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
@@ -178,7 +176,9 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     tokio::spawn(reload_on_signal(hangup, desk.clone(), context.stop.clone()));
     if config.watch_interval > 0 {
         let interval = Duration::from_secs(config.watch_interval);
-        tokio::spawn(watch(desk.clone(), times, interval, context.stop.clone()));
+        for zone in 0..desk.sources.len() {
+            tokio::spawn(watch::watch(desk.clone(), zone, interval, context.stop.clone()));
+        }
     }
     control::serve(&directory, desk, context.stop.clone());
 
@@ -232,9 +232,7 @@ pub(super) struct Desk {
 impl Desk {
     /// Reads a zone's file and has it taken over.
     pub(super) async fn reload(&self, zone: usize, caution: Caution) -> Result<String, String> {
-        let Source { apex, file } = self.sources[zone].clone();
-        let load = tokio::task::spawn_blocking(move || zonefile::load(&apex, &file));
-        let file = load.await.map_err(|error| error.to_string())?;
+        let file = self.sources[zone].load_within(watch::PATIENCE).await;
         let (done, outcome) = oneshot::channel();
         self.order(Task::Reload { zone, file, caution, done }, outcome).await
     }
@@ -271,25 +269,6 @@ async fn reload_on_signal(mut hangup: Signal, desk: Desk, stop: CancellationToke
             let _ = desk.reload(zone, Caution::Usual).await;
         }
     }
-}
-
-/// Reloads each zone file whose modification time changed.
-async fn watch(desk: Desk, mut times: Vec<Option<SystemTime>>, interval: Duration, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(interval);
-    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        for (zone, known) in times.iter_mut().enumerate() {
-            let now = modified(&desk.sources[zone].file);
-            // A file that is gone for a moment is being replaced.
-            if now.is_some() && now != *known {
-                *known = now;
-                let _ = desk.reload(zone, Caution::Usual).await;
-            }
-        }
-    }
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
 /// Unique at the broker: another with the same would be thrown out.

@@ -26,6 +26,7 @@ pub struct OriginBuilder {
     ring: Option<u32>,
     payload_limit: Option<usize>,
     capacity: Option<u32>,
+    watch_interval: Option<u64>,
 }
 
 impl OriginBuilder {
@@ -44,6 +45,12 @@ impl OriginBuilder {
     /// Largest payload.
     pub fn payload_limit(mut self, octets: usize) -> Self {
         self.payload_limit = Some(octets);
+        self
+    }
+
+    /// Looks for changed zone files every so many seconds.
+    pub fn watch_interval(mut self, seconds: u64) -> Self {
+        self.watch_interval = Some(seconds);
         self
     }
 
@@ -89,6 +96,9 @@ impl OriginBuilder {
         }
         if let Some(slots) = self.ring {
             let _ = writeln!(text, "ring = {slots}");
+        }
+        if let Some(seconds) = self.watch_interval {
+            let _ = writeln!(text, "watch_interval = {seconds}");
         }
         let (host, port) = (self.broker.ip(), self.broker.port());
         let _ =
@@ -137,6 +147,7 @@ impl Origin {
             ring: None,
             payload_limit: None,
             capacity: None,
+            watch_interval: None,
         }
     }
 
