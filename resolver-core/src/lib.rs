@@ -34,6 +34,7 @@ extern crate std;
 
 pub mod answer;
 pub mod feed;
+pub mod image;
 pub mod records;
 pub mod time;
 pub mod view;
