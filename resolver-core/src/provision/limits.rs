@@ -32,7 +32,7 @@ pub const MAX_PSK_IDENTITY: usize = 64;
 pub const MAX_PSK: usize = 64;
 /// Longest X.509 certificate, in DER. One with a P-256 key has 400 to 900 octets.
 pub const MAX_X509: usize = 1_536;
-/// Longest private key of an X.509 certificate, in DER: one on P-256 has 121 octets.
+/// Longest private key of an X.509 certificate, in DER: one on P-256 has 51 to 121 octets.
 pub const MAX_X509_KEY: usize = 256;
 /// Smallest and largest bound on feed messages. The largest is what a board has buffers for, by its own bounds.
 pub const PAYLOAD_LIMITS: core::ops::RangeInclusive<u32> = 512..=65_536;
