@@ -17,7 +17,8 @@
 //!
 //! It is well kept and safe against power cuts, but its items are at most a page long and lie wherever there is room. A
 //! zone would be hundreds of items, which cannot be replaced together, have to be searched for one by one, and
-//! cannot be read in place. Counters alone would not be worth a second mechanism.
+//! cannot be read in place. For counters alone it takes 8 KB of program, [`Counters`] 2 KB, [`Slots`] and [`Saving`]
+//! 8 KB (version 8.0.2, thumbv7em, optimised for size).
 #![no_std]
 #![forbid(unsafe_code)]
 

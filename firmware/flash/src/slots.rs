@@ -22,7 +22,7 @@ pub struct Slots {
     heads: [Option<Head>; MAX_SLOTS],
     /// The slot that was written last.
     last: u32,
-    sequence: u64,
+    pub(crate) sequence: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -142,7 +142,7 @@ impl Slots {
         length: u32,
     ) -> Result<(), Error<F::Error>> {
         const { assert!(HEAD.is_multiple_of(F::WRITE_SIZE as u32)) };
-        let head = Head { sequence: self.sequence + 1, length };
+        let head = Head { sequence: self.sequence.saturating_add(1), length };
         let mut words = [0xFF; HEAD as usize];
         words[..HEAD_USED].copy_from_slice(&encode(head));
         write_checked(flash, self.region.slot(index).offset, &words[..whole_words::<F>(HEAD_USED)]).await?;
