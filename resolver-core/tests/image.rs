@@ -1,11 +1,13 @@
 //! Images of zones: written in pieces of any size while other things happen, read back the same.
 #![allow(clippy::unwrap_used)]
 
-use resolver_core::View;
+use std::time::Duration;
+
 use resolver_core::feed::{Digest, Position};
-use resolver_core::image::{CopyError, Image, ImageError, ImageWriter, MAX_HEAD};
+use resolver_core::image::{CopyError, Image, ImageError, ImageWriter, MAX_HEAD, Schedule};
 use resolver_core::records::{Change, Memory, Rdatas, ZoneId, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
+use resolver_core::{Instant, View};
 
 const POSITION: Position = Position { epoch: 3, serial: 41 };
 
@@ -144,4 +146,32 @@ fn damage_anywhere_is_seen() {
     let longer = [&good[..], &[0]].concat();
     assert_eq!(Image::read(&longer, &apex).unwrap_err(), ImageError::Checksum);
     assert_eq!(Image::read(&good, &name("example.net")).unwrap_err(), ImageError::OtherZone);
+}
+
+/// Seconds after the start at which a zone is saved that serves serial `served(second)`.
+fn saved_at(pause: u64, served: impl Fn(u64) -> Option<u64>) -> Vec<u64> {
+    let position = |second| served(second).map(|serial| Position { epoch: 1, serial });
+    let now = |second| Instant::from_micros(second * 1_000_000);
+    let mut schedule = Schedule::new(Duration::from_secs(pause), position(0), now(0));
+    let (mut saved, mut seconds) = (None, Vec::new());
+    for second in 0..100 {
+        if schedule.poll_due(position(second), saved, now(second)) {
+            schedule.handle_attempt(now(second));
+            saved = position(second);
+            seconds.push(second);
+        }
+    }
+    seconds
+}
+
+#[test]
+fn a_state_is_saved_once_it_rests_and_then_a_pause_apart() {
+    assert_eq!(saved_at(30, |_| None), []);
+    // It comes at 10 s, and stays: saved when it has rested for 2 s.
+    assert_eq!(saved_at(30, |second| (second >= 10).then_some(1)), [12]);
+    // It never rests: the first one after the pause, then one each pause.
+    assert_eq!(saved_at(30, |second| Some(second + 1)), [30, 60, 90]);
+    // A second state soon after the first waits for the pause; one long after does not.
+    assert_eq!(saved_at(30, |second| Some(if second < 5 { 1 } else { 2 })), [2, 32]);
+    assert_eq!(saved_at(30, |second| Some(if second < 50 { 1 } else { 2 })), [2, 50]);
 }

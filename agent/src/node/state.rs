@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use resolver_core::feed::{Position, Topic};
-use resolver_core::image::{CopyError, Image, ImageError, ImageWriter, MAX_HEAD, MAX_RRSET};
+use resolver_core::image::{CopyError, Image, ImageError, ImageWriter, MAX_HEAD, MAX_RRSET, Schedule};
 use resolver_core::records::ZoneId;
 use resolver_core::wire::Name;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
 use super::lock::Lock;
 use super::view::SharedView;
+use super::{Error, clock};
 
 /// The directory and what was saved of each zone.
 pub(super) struct StateFiles {
@@ -223,22 +223,18 @@ pub(super) async fn keep_saving(
     pause: Duration,
     stop: CancellationToken,
 ) {
-    let mut zones: Vec<Pending> = files
-        .zones
-        .iter()
-        .map(|file| {
-            let position = view.read().position(file.zone);
-            Pending { seen: position, seen_at: Instant::now(), dirty_since: Instant::now(), tried_at: None }
-        })
-        .collect();
+    let schedule = |file: &ZoneFile| Schedule::new(pause, view.read().position(file.zone), clock::now());
+    let mut schedules: Vec<Schedule> = files.zones.iter().map(schedule).collect();
     loop {
         let ending = stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none();
-        for (index, pending) in zones.iter_mut().enumerate() {
-            let position = view.read().position(files.zones[index].zone);
-            if !pending.is_due(position, files.saved(index), pause, ending) {
+        for (index, schedule) in schedules.iter_mut().enumerate() {
+            let (served, saved) = (view.read().position(files.zones[index].zone), files.saved(index));
+            let is_due = schedule.poll_due(served, saved, clock::now());
+            let is_last_chance = ending && served.is_some() && served != saved;
+            if !is_due && !is_last_chance {
                 continue;
             }
-            pending.tried_at = Some(Instant::now());
+            schedule.handle_attempt(clock::now());
             let (files, view) = (files.clone(), view.clone());
             let saving = tokio::task::spawn_blocking(move || {
                 if let Err(error) = files.save(index, &view) {
@@ -260,38 +256,6 @@ pub(super) async fn keep_saving(
     }
 }
 
-struct Pending {
-    seen: Option<Position>,
-    seen_at: Instant,
-    dirty_since: Instant,
-    tried_at: Option<Instant>,
-}
-
-impl Pending {
-    fn is_due(
-        &mut self,
-        position: Option<Position>,
-        saved: Option<Position>,
-        pause: Duration,
-        ending: bool,
-    ) -> bool {
-        if self.seen != position {
-            self.seen = position;
-            self.seen_at = Instant::now();
-        }
-        if position.is_none() || saved == position {
-            self.dirty_since = Instant::now();
-            return false;
-        }
-        match self.tried_at {
-            _ if ending => true,
-            Some(tried) => tried.elapsed() >= pause,
-            // The first state is worth more than any later one.
-            None => self.seen_at.elapsed() >= REST.min(pause) || self.dirty_since.elapsed() >= pause,
-        }
-    }
-}
-
 /// Owners under the first attempt's locks: about a millisecond each.
 const FIRST_BUDGET: usize = 2_048;
 /// Each further attempt holds the lock longer, up to some 50 ms, to get ahead of changes.
@@ -307,5 +271,3 @@ const WRITE_ROOM: usize = 64 << 10;
 const MAX_FILE_NAME: usize = 200;
 /// How often it is looked whether something changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// A zone that has not changed for so long is taken to rest.
-const REST: Duration = Duration::from_secs(2);
