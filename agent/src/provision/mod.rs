@@ -4,6 +4,7 @@
 //! The block's form, and where each board keeps it, are the core's ([`resolver_core::provision`]).
 
 mod config;
+mod files;
 mod pem;
 mod show;
 #[cfg(test)]
@@ -18,8 +19,6 @@ use std::path::{Path, PathBuf};
 use resolver_core::provision::layout::{BOARDS, Board};
 use resolver_core::provision::limits::MAX_BLOCK;
 use resolver_core::provision::{Block, BlockError};
-
-pub use config::Config;
 
 /// What to do about a block that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
