@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use resolver_core::wire::{Name, NameError};
 
 use crate::service::{self, Purpose};
-use crate::{keys, node, origin};
+use crate::{keys, node, origin, provision};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -40,6 +40,8 @@ enum Command {
         /// Where to write the secret key (mode 0600); FILE.pub gets the public one
         file: PathBuf,
     },
+    /// Make the configuration block of a board, or show one
+    Provision(Provision),
     /// Run broker, origin and node on loopback, with a sample zone, and say what to try
     Demo(Demo),
     /// Run the broker alone, on loopback and in memory, to try things out; it is not meant to serve a fleet
@@ -91,6 +93,28 @@ struct NewEpoch {
 }
 
 #[derive(Debug, Args)]
+struct Provision {
+    /// The board's configuration file (TOML)
+    #[arg(long, short, value_name = "FILE", required_unless_present = "show")]
+    config: Option<PathBuf>,
+    /// Write the block to this file (mode 0600)
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write the block to its place in this image of the board's flash, which is made if need be
+    #[arg(long, value_name = "FILE", requires = "board")]
+    into: Option<PathBuf>,
+    /// Which board: mps2-an386, nucleo-h743zi or w5500-evb-pico2
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
+    /// Write over the block of another node, or over what is no block
+    #[arg(long)]
+    force: bool,
+    /// Show a block, or with --board the one in an image of its flash; secrets are left out
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "output", "into", "force"])]
+    show: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Demo {
     /// Port for DNS queries; another one is taken if it is in use
     #[arg(long, default_value_t = 5300)]
@@ -113,6 +137,7 @@ pub fn main() -> ExitCode {
             order(&config, zone.parse().map(|zone| origin::Request::BeginEpoch { zone, epoch }))
         }
         Command::Keygen { file } => keygen(&file),
+        Command::Provision(order) => provision(&order),
         Command::Demo(demo) => run_demo(&demo),
         Command::Broker { port } => run_broker(port),
     }
@@ -165,6 +190,28 @@ fn keygen(file: &std::path::Path) -> ExitCode {
             println!("secret key: {} (keep it with the origin)", file.display());
             println!("public key: {} (each node needs it)", public.display());
             println!("            {}", data_encoding::BASE64.encode(key.as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("fingerpost: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn provision(order: &Provision) -> ExitCode {
+    let Provision { config, output, into, board, force, show } = order;
+    let outcome = provision::board(board.as_deref()).and_then(|board| match (show, config) {
+        (Some(file), _) => provision::show(file, board),
+        (None, Some(config)) => {
+            let existing = if *force { provision::Existing::Replace } else { provision::Existing::Keep };
+            provision::write(config, output.as_deref(), into.as_deref(), board, existing)
+        }
+        (None, None) => Ok(String::new()),
+    });
+    match outcome {
+        Ok(text) => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {

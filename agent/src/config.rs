@@ -57,15 +57,18 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
 
 /// Like [`load`] for a text that stands (or will stand) in `path`.
 pub fn parse<D: Document>(text: &str, path: &Path) -> Result<D, Error> {
-    let mut document: D = toml::from_str(text).map_err(|error| Error::of_toml(&error, text, path))?;
+    parse_with(text, path, D::complete)
+}
+
+/// Parses the `text` of `path`; `complete` checks what TOML cannot, and is given the file's own directory.
+pub(crate) fn parse_with<T: DeserializeOwned>(
+    text: &str,
+    path: &Path,
+    complete: impl FnOnce(&mut T, &Path) -> Result<(), Problem>,
+) -> Result<T, Error> {
+    let mut document: T = toml::from_str(text).map_err(|error| Error::of_toml(&error, text, path))?;
     let base = path.parent().unwrap_or(Path::new("."));
-    document.complete(base).map_err(|problem| Error {
-        file: path.to_owned(),
-        line: None,
-        key: problem.key,
-        what: problem.what,
-        remedy: problem.remedy,
-    })?;
+    complete(&mut document, base).map_err(|problem| Error::of_problem(problem, path))?;
     Ok(document)
 }
 
@@ -103,6 +106,12 @@ pub struct Error {
 }
 
 impl Error {
+    /// `problem` in the file `path`.
+    pub(crate) fn of_problem(problem: Problem, path: &Path) -> Self {
+        let Problem { key, what, remedy } = problem;
+        Self { file: path.to_owned(), line: None, key, what, remedy }
+    }
+
     fn of_toml(error: &toml::de::Error, text: &str, path: &Path) -> Self {
         let line = error
             .span()
@@ -275,31 +284,36 @@ impl Broker {
     }
 
     fn password(&self) -> Result<Option<String>, Problem> {
-        match (&self.password_file, &self.password_env) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(Problem::new(
-                "broker.password_env",
-                "two places for one password",
-                "keep either broker.password_file or broker.password_env",
-            )),
-            (Some(file), None) => {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    Problem::new(
-                        "broker.password_file",
-                        format!("{}: {error}", file.display()),
-                        "put the password into that file, readable for this user only",
-                    )
-                })?;
-                Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
-            }
-            (None, Some(variable)) => std::env::var(variable).map(Some).map_err(|error| {
+        password(self.password_file.as_deref(), self.password_env.as_deref())
+    }
+}
+
+/// The broker's password, from the first line of `file` or from an environment variable.
+pub(crate) fn password(file: Option<&Path>, variable: Option<&str>) -> Result<Option<String>, Problem> {
+    match (file, variable) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(Problem::new(
+            "broker.password_env",
+            "two places for one password",
+            "keep either broker.password_file or broker.password_env",
+        )),
+        (Some(file), None) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
                 Problem::new(
-                    "broker.password_env",
-                    format!("{variable}: {error}"),
-                    "set that environment variable, or use broker.password_file",
+                    "broker.password_file",
+                    format!("{}: {error}", file.display()),
+                    "put the password into that file, readable for this user only",
                 )
-            }),
+            })?;
+            Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
         }
+        (None, Some(variable)) => std::env::var(variable).map(Some).map_err(|error| {
+            Problem::new(
+                "broker.password_env",
+                format!("{variable}: {error}"),
+                "set that environment variable, or use broker.password_file",
+            )
+        }),
     }
 }
 

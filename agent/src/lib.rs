@@ -22,6 +22,8 @@ pub mod node;
 pub mod notify;
 pub mod origin;
 #[cfg(feature = "net")]
+pub mod provision;
+#[cfg(feature = "net")]
 pub mod service;
 
 #[cfg(feature = "broker")]

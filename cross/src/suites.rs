@@ -160,7 +160,7 @@ fn units(run: &mut Run) -> Result<(), Error> {
 }
 
 fn unit(run: &mut Run) -> Result<(), Error> {
-    let crates = ["-p", "resolver-core", "-p", "fingerpost", "-p", "cross"];
+    let crates = ["-p", "resolver-core", "-p", "fingerpost", "-p", "fingerpost-flash", "-p", "cross"];
     run.tests(&mut shell::cargo(["test", "--no-fail-fast", "--all-features"].iter().chain(&crates)))?;
     // Of the end-to-end tests' crate only what needs no network.
     run.tests(&mut shell::cargo(["test", "--no-fail-fast", "-p", "tests", "--lib"]))?;
@@ -190,6 +190,8 @@ fn boards(run: &mut Run) -> Result<(), Error> {
             "build",
             "-p",
             "resolver-core",
+            "-p",
+            "fingerpost-flash",
             "--no-default-features",
             "--target",
             target,

@@ -34,6 +34,8 @@ extern crate std;
 
 pub mod answer;
 pub mod feed;
+pub mod image;
+pub mod provision;
 pub mod records;
 pub mod time;
 pub mod view;

@@ -9,11 +9,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use ed25519_dalek::SigningKey;
+use resolver_core::View;
 use resolver_core::feed::message::{
     self, Head, Kind, Message, Position, seal_bucket, seal_change_set, seal_head,
 };
 use resolver_core::feed::{BucketId, Digest, Topic};
-use resolver_core::records::{Change, Rdatas};
+use resolver_core::image::{Image, ImageWriter};
+use resolver_core::records::{Change, Memory, Rdatas, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
 /// An RRset: owner in wire form, type, TTL, RDATAs as they travel.
@@ -223,6 +225,44 @@ fn digests() {
     writeln!(text, "none {}", hex(&Digest::default().to_bytes())).unwrap();
     writeln!(text, "all {}", hex(&sum(records.iter()).to_bytes())).unwrap();
     golden("digests.txt", &text);
+}
+
+#[test]
+fn images() {
+    let zone = zone("Example.ORG");
+    let (mut cells, mut index) = ([[0; 24]; 64], [[0; 4]; 16]);
+    let mut zones = [const { ZoneSlot::EMPTY }; 1];
+    let memory = Memory { cells: &mut cells, index: &mut index, zones: &mut zones };
+    let mut view = View::new(memory, 0);
+    let id = view.add_zone(&zone).unwrap();
+    let position = Position { epoch: 7, serial: 300 };
+    // One owner, for owners come in the order of their hashes.
+    let records = [A, AAAA];
+    view.load(id, records.iter().map(change), position).unwrap();
+    let mut writer = ImageWriter::new(&view, id).unwrap();
+    let (mut image, mut room) = (Vec::new(), [0; 1024]);
+    loop {
+        let copied = writer.copy(&view, 100, &mut room).unwrap();
+        writer.account(&room[..copied.len]);
+        image.extend_from_slice(&room[..copied.len]);
+        if copied.is_last {
+            break;
+        }
+    }
+    image.extend_from_slice(&writer.finish().unwrap());
+    let mut text = String::from(
+        "# The image of a zone, as a gateway keeps it in a file and a board in flash (rrset: see messages.txt).\n\n",
+    );
+    let read = Image::read(&image, &zone).unwrap();
+    writeln!(text, "zone = {zone}\nepoch = {}\nserial = {}", read.position.epoch, read.position.serial)
+        .unwrap();
+    for Change { owner, rtype, ttl, rdatas } in read.rrsets() {
+        let (owner, rdatas) = (hex(owner.as_wire()), hex(rdatas.as_wire()));
+        writeln!(text, "rrset = {owner:?} {} {ttl} {rdatas:?}", rtype.0).unwrap();
+    }
+    writeln!(text, "digest = {}", hex(&sum(records.iter()).to_bytes())).unwrap();
+    writeln!(text, "image = {}", hex(&image)).unwrap();
+    golden("image.txt", &text);
 }
 
 #[test]

@@ -283,6 +283,54 @@ fn keys_are_made_once() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
 }
 
+#[test]
+fn a_board_is_provisioned_and_shown() {
+    let scratch = Scratch::new("provision");
+    let key = Zone::small("example.com.").public_key();
+    let text = |name: &str| {
+        format!(
+            "name = \"{name}\"\n[broker]\nhost = \"192.0.2.1\"\nusername = \"u\"\npassword_file = \"password\"\n\
+             [[zone]]\nname = \"example.com\"\nkeys = [\"{key}\"]\n"
+        )
+    };
+    scratch.file("password", "correct-horse\n");
+    let config = scratch.file("one.toml", text("one"));
+    let other = scratch.file("two.toml", text("two"));
+    let (block, image) = (scratch.path().join("block.bin"), scratch.path().join("nv.bin"));
+    let provision = |config: &Path, more: &[&str]| {
+        let mut command = binary::command(&["provision", "--config"]);
+        command.arg(config).arg("-o").arg(&block).arg("--into").arg(&image).args(more).output().unwrap()
+    };
+    let board = ["--board", "mps2-an386"];
+    let output = provision(&config, &board);
+    assert!(output.status.success(), "{output:?}");
+    for (arguments, file) in [
+        (vec!["provision", "--show"], &block),
+        (vec!["provision", "--board", "mps2-an386", "--show"], &image),
+    ] {
+        let output = run(&arguments, file);
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && shown.contains("example.com.") && shown.contains(&key),
+            "{output:?}"
+        );
+        assert!(!shown.contains("correct-horse"), "{shown}");
+    }
+    let before = std::fs::read(&block).unwrap();
+    for (refused, names) in [
+        (provision(&other, &board), "node \"one\""),
+        (provision(&config, &[]), "--board"),
+        (provision(&config, &["--board", "toaster"]), "nucleo-h743zi"),
+    ] {
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && said.contains(names), "{refused:?}");
+    }
+    assert_eq!(std::fs::read(&block).unwrap(), before);
+    let forced = provision(&other, &["--board", "mps2-an386", "--force"]);
+    assert!(forced.status.success(), "{forced:?}");
+    assert_ne!(std::fs::read(&block).unwrap(), before);
+}
+
 /// Runs the commands that the demonstration prints, in their order, as a person would: every question has an answer, and
 /// after the last command, which takes the change back, the last question has none any more.
 #[test]

@@ -1,10 +1,5 @@
-//! Last known good on disk: a file for each zone, replaced as a whole, loaded before the broker is reached.
-//!
-//! ```text
-//! magic 8 | epoch u32 | serial u64 | digest 32 | RRsets u64 | apex: length u8, wire form
-//! RRset*:  owner: length u8, labels | type u16 | TTL u32 | RDATAs: length u32, (length u16, octets)*
-//! SHA-256 of all before, 32                                                          all big-endian
-//! ```
+//! Last known good on disk: a file for each zone, an [`image`](resolver_core::image) of it, replaced as a whole, loaded
+//! before the broker is reached.
 //!
 //! A file is written beside the old one, synced and renamed over it, so a power cut leaves one or the other. What is
 //! damaged, foreign or does not have its digest is reported and left alone; the feed then brings everything anew.
@@ -20,15 +15,16 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
-use resolver_core::feed::{Digest, Position, Topic};
-use resolver_core::records::{Change, Rdatas, ZoneId};
-use resolver_core::wire::{Name, RelativeName, Rtype};
+use resolver_core::feed::{Position, Topic};
+use resolver_core::image::{CopyError, Image, ImageError, ImageWriter, MAX_HEAD, MAX_RRSET, Schedule};
+use resolver_core::records::ZoneId;
+use resolver_core::wire::Name;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
 use super::lock::Lock;
 use super::view::SharedView;
+use super::{Error, clock};
 
 /// The directory and what was saved of each zone.
 pub(super) struct StateFiles {
@@ -62,11 +58,7 @@ pub(super) struct Tally {
 #[derive(Debug)]
 enum Damage {
     Io(io::Error),
-    /// Cut off, or not in this form.
-    Form,
-    Checksum,
-    OtherZone,
-    Digest,
+    Image(ImageError),
     Refused(resolver_core::view::ApplyError),
 }
 
@@ -74,10 +66,7 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::Form => f.write_str("it is cut off or of another version"),
-            Self::Checksum => f.write_str("its checksum is wrong"),
-            Self::OtherZone => f.write_str("it holds another zone"),
-            Self::Digest => f.write_str("its records do not have its digest"),
+            Self::Image(error) => error.fmt(f),
             Self::Refused(error) => write!(f, "the store refuses it: {error:?}"),
         }
     }
@@ -113,9 +102,9 @@ impl StateFiles {
         for file in &self.zones {
             let began = Instant::now();
             let result = fs::read(&file.path).map_err(Damage::Io).and_then(|octets| {
-                let content = Content::read(&octets, &file.apex)?;
-                view.load(file.zone, content.records(), content.position).map_err(Damage::Refused)?;
-                Ok((content.position, content.rrsets))
+                let image = Image::read(&octets, &file.apex).map_err(Damage::Image)?;
+                view.load(file.zone, image.rrsets(), image.position).map_err(Damage::Refused)?;
+                Ok((image.position, image.rrset_count))
             });
             match result {
                 Ok((position, rrsets)) => {
@@ -195,166 +184,26 @@ fn create(path: &Path) -> io::Result<File> {
 /// Writes `file`'s zone to `path`, `budget` owners under each read lock, so that neither queries nor the feed wait for
 /// the disk.
 fn write_zone(path: &Path, file: &ZoneFile, view: &SharedView, budget: usize) -> io::Result<Attempt> {
-    let (position, digest, rrsets) = {
-        let view = view.read();
-        let Some(position) = view.position(file.zone) else { return Ok(Attempt::Empty) };
-        (position, view.store().digest(file.zone), view.store().rrset_count(file.zone))
-    };
-    let mut out =
-        Checksummed { inner: BufWriter::with_capacity(WRITE_ROOM, create(path)?), hash: Sha256::new() };
-    out.write_all(MAGIC)?;
-    out.write_all(&position.epoch.to_be_bytes())?;
-    out.write_all(&position.serial.to_be_bytes())?;
-    out.write_all(&digest.to_bytes())?;
-    out.write_all(&rrsets.to_be_bytes())?;
-    out.write_all(&[file.apex.as_wire().len() as u8])?;
-    out.write_all(file.apex.as_wire())?;
-
-    let (mut cursor, mut chunk, mut written) = (0, Vec::new(), Digest::default());
-    while cursor != END {
-        chunk.clear();
-        {
-            let view = view.read();
-            if view.position(file.zone) != Some(position) {
-                return Ok(Attempt::Changed);
-            }
-            let store = view.store();
-            for _ in 0..budget {
-                let owner = store.next_owner(file.zone, &mut cursor, SLOTS_AT_ONCE);
-                if let Some(owner) = owner {
-                    let name = store.owner_name(file.zone, owner);
-                    let labels = name.below(file.apex.label_count());
-                    for rrset in store.rrsets(owner) {
-                        chunk.push(labels.as_wire().len() as u8);
-                        chunk.extend_from_slice(labels.as_wire());
-                        chunk.extend_from_slice(&rrset.rtype.0.to_be_bytes());
-                        chunk.extend_from_slice(&rrset.ttl.to_be_bytes());
-                        let length = rrset.wire_len();
-                        chunk.extend_from_slice(&(length as u32).to_be_bytes());
-                        let start = chunk.len();
-                        chunk.resize(start + length, 0);
-                        rrset.copy_wire(&mut chunk[start..]);
-                    }
-                }
-                if cursor == END || chunk.len() >= CHUNK {
-                    break;
-                }
-            }
+    let Some(mut image) = ImageWriter::new(&view.read(), file.zone) else { return Ok(Attempt::Empty) };
+    let position = image.position();
+    let mut out = BufWriter::with_capacity(WRITE_ROOM, create(path)?);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let copied = match image.copy(&view.read(), budget, &mut chunk) {
+            Ok(copied) => copied,
+            Err(CopyError::Changed) => return Ok(Attempt::Changed),
+            Err(error @ CopyError::Room(_)) => return Err(io::Error::other(error)),
+        };
+        image.account(&chunk[..copied.len]);
+        out.write_all(&chunk[..copied.len])?;
+        if copied.is_last {
+            break;
         }
-        // Other zones share the index, and their changes can move owners across the cursor. The digest tells.
-        for change in (Records { rest: &chunk }) {
-            written.add(&digest_of(&change));
-        }
-        out.write_all(&chunk)?;
     }
-    if written != digest {
-        return Ok(Attempt::Changed);
-    }
-    let Checksummed { mut inner, hash } = out;
-    inner.write_all(&hash.finalize())?;
-    inner.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+    let Ok(checksum) = image.finish() else { return Ok(Attempt::Changed) };
+    out.write_all(&checksum)?;
+    out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     Ok(Attempt::Saved(position))
-}
-
-struct Checksummed {
-    inner: BufWriter<File>,
-    hash: Sha256,
-}
-
-impl Write for Checksummed {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let count = self.inner.write(octets)?;
-        self.hash.update(&octets[..count]);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// A file's content, checked throughout.
-struct Content<'a> {
-    position: Position,
-    rrsets: u64,
-    records: &'a [u8],
-}
-
-impl<'a> Content<'a> {
-    fn read(octets: &'a [u8], apex: &Name) -> Result<Self, Damage> {
-        let (body, checksum) =
-            octets.len().checked_sub(CHECKSUM).map(|end| octets.split_at(end)).ok_or(Damage::Form)?;
-        let mut rest = body;
-        if take(&mut rest, MAGIC.len()) != Some(MAGIC) {
-            return Err(Damage::Form);
-        }
-        if Sha256::digest(body)[..] != *checksum {
-            return Err(Damage::Checksum);
-        }
-        let epoch = take_array(&mut rest).map(u32::from_be_bytes).ok_or(Damage::Form)?;
-        let serial = take_array(&mut rest).map(u64::from_be_bytes).ok_or(Damage::Form)?;
-        let digest = take_array(&mut rest).map(Digest::from_bytes).ok_or(Damage::Form)?;
-        let rrsets = take_array(&mut rest).map(u64::from_be_bytes).ok_or(Damage::Form)?;
-        let length =
-            take_array(&mut rest).map(|[length]: [u8; 1]| usize::from(length)).ok_or(Damage::Form)?;
-        let named = take(&mut rest, length).ok_or(Damage::Form)?;
-        if Name::from_wire(named).as_ref() != Ok(apex) {
-            return Err(Damage::OtherZone);
-        }
-        let content = Self { position: Position { epoch, serial }, rrsets, records: rest };
-        let (mut count, mut found, mut records) = (0, Digest::default(), content.records());
-        for change in &mut records {
-            found.add(&digest_of(&change));
-            count += 1;
-        }
-        if !records.rest.is_empty() || count != rrsets {
-            return Err(Damage::Form);
-        }
-        if found != digest {
-            return Err(Damage::Digest);
-        }
-        Ok(content)
-    }
-
-    fn records(&self) -> Records<'a> {
-        Records { rest: self.records }
-    }
-}
-
-/// RRsets one after the other; ends at the end or at the first that is malformed.
-#[derive(Clone)]
-struct Records<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Change<'a>;
-
-    fn next(&mut self) -> Option<Change<'a>> {
-        let mut rest = self.rest;
-        let [length] = take_array(&mut rest)?;
-        let owner = RelativeName::from_wire(take(&mut rest, length.into())?).ok()?;
-        let rtype = Rtype(u16::from_be_bytes(take_array(&mut rest)?));
-        let ttl = u32::from_be_bytes(take_array(&mut rest)?);
-        let length = u32::from_be_bytes(take_array(&mut rest)?);
-        let rdatas = Rdatas::from_wire(rtype, take(&mut rest, usize::try_from(length).ok()?)?)?;
-        self.rest = rest;
-        Some(Change { owner, rtype, ttl, rdatas })
-    }
-}
-
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
-    let (taken, left) = rest.split_at_checked(count)?;
-    *rest = left;
-    Some(taken)
-}
-
-fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    take(rest, N)?.first_chunk().copied()
-}
-
-fn digest_of(change: &Change<'_>) -> Digest {
-    Digest::of_rrset(change.owner.labels(), change.rtype, change.ttl, change.rdatas)
 }
 
 /// The zone's name as in topics, or a hash of it where that is longer than file names may be.
@@ -374,22 +223,18 @@ pub(super) async fn keep_saving(
     pause: Duration,
     stop: CancellationToken,
 ) {
-    let mut zones: Vec<Pending> = files
-        .zones
-        .iter()
-        .map(|file| {
-            let position = view.read().position(file.zone);
-            Pending { seen: position, seen_at: Instant::now(), dirty_since: Instant::now(), tried_at: None }
-        })
-        .collect();
+    let schedule = |file: &ZoneFile| Schedule::new(pause, view.read().position(file.zone), clock::now());
+    let mut schedules: Vec<Schedule> = files.zones.iter().map(schedule).collect();
     loop {
         let ending = stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none();
-        for (index, pending) in zones.iter_mut().enumerate() {
-            let position = view.read().position(files.zones[index].zone);
-            if !pending.is_due(position, files.saved(index), pause, ending) {
+        for (index, schedule) in schedules.iter_mut().enumerate() {
+            let (served, saved) = (view.read().position(files.zones[index].zone), files.saved(index));
+            let is_due = schedule.poll_due(served, saved, clock::now());
+            let is_last_chance = ending && served.is_some() && served != saved;
+            if !is_due && !is_last_chance {
                 continue;
             }
-            pending.tried_at = Some(Instant::now());
+            schedule.handle_attempt(clock::now());
             let (files, view) = (files.clone(), view.clone());
             let saving = tokio::task::spawn_blocking(move || {
                 if let Err(error) = files.save(index, &view) {
@@ -411,59 +256,18 @@ pub(super) async fn keep_saving(
     }
 }
 
-struct Pending {
-    seen: Option<Position>,
-    seen_at: Instant,
-    dirty_since: Instant,
-    tried_at: Option<Instant>,
-}
-
-impl Pending {
-    fn is_due(
-        &mut self,
-        position: Option<Position>,
-        saved: Option<Position>,
-        pause: Duration,
-        ending: bool,
-    ) -> bool {
-        if self.seen != position {
-            self.seen = position;
-            self.seen_at = Instant::now();
-        }
-        if position.is_none() || saved == position {
-            self.dirty_since = Instant::now();
-            return false;
-        }
-        match self.tried_at {
-            _ if ending => true,
-            Some(tried) => tried.elapsed() >= pause,
-            // The first state is worth more than any later one.
-            None => self.seen_at.elapsed() >= REST.min(pause) || self.dirty_since.elapsed() >= pause,
-        }
-    }
-}
-
-/// Format and version.
-const MAGIC: &[u8] = b"fpstate1";
-/// SHA-256.
-const CHECKSUM: usize = 32;
-/// The cursor of a walk that is over.
-const END: u64 = u32::MAX as u64;
 /// Owners under the first attempt's locks: about a millisecond each.
 const FIRST_BUDGET: usize = 2_048;
 /// Each further attempt holds the lock longer, up to some 50 ms, to get ahead of changes.
 const BUDGET_GROWTH: usize = 4;
 /// The last one's budget is 131,072 owners.
 const ATTEMPTS: usize = 4;
-/// Index slots looked at for one owner.
-const SLOTS_AT_ONCE: usize = 64;
-/// A chunk is not allowed to become a second copy of the zone.
+/// Not a second copy of the zone, and over the largest RRset.
 const CHUNK: usize = 4 << 20;
+const _: () = assert!(CHUNK >= MAX_HEAD && CHUNK >= MAX_RRSET);
 /// Fewer, larger writes.
 const WRITE_ROOM: usize = 64 << 10;
 /// File systems allow 255 octets.
 const MAX_FILE_NAME: usize = 200;
 /// How often it is looked whether something changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// A zone that has not changed for so long is taken to rest.
-const REST: Duration = Duration::from_secs(2);

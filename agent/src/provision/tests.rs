@@ -1,0 +1,235 @@
+//! Boards' configuration files: what is made of them, what is refused, and what is written where.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use resolver_core::provision::layout::{Board, MPS2_AN386, STM32H743};
+use resolver_core::provision::{Block, Ipv4, Ipv6, Security};
+
+use super::{Existing, config, show, write};
+
+const KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+
+/// A directory of its own for a test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("fingerpost-provision-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn small(name: &str) -> String {
+    format!(
+        "name = \"{name}\"\n[broker]\nhost = \"192.0.2.1\"\n[[zone]]\nname = \"example.org\"\nkeys = [\"{KEY}\"]\n"
+    )
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// The sample, with what it only mentions taken at its word.
+fn sample(scratch: &Scratch, left_out: &[&str]) -> String {
+    let mut section = String::new();
+    let mut text = String::new();
+    for line in include_str!("../../../config/board.toml").replace("zone.key.pub", KEY).lines() {
+        let setting = line.strip_prefix("# ").filter(|rest| {
+            let is_key = |key: &str| {
+                key.bytes().all(|octet| octet.is_ascii_lowercase() || matches!(octet, b'_' | b'0'..=b'9'))
+            };
+            rest.split_once(" = ").is_some_and(|(key, _)| is_key(key)) || rest.starts_with('[')
+        });
+        let line = setting.unwrap_or(line);
+        if line.starts_with('[') {
+            section = line.to_owned();
+        }
+        let is_left_out = left_out.iter().any(|start| line.starts_with(start) || section.starts_with(start));
+        if !is_left_out {
+            text += line;
+            text.push('\n');
+        }
+    }
+    scratch.file("sample.toml", &text);
+    text
+}
+
+#[test]
+fn the_sample_is_good_and_shows_the_defaults() {
+    let path = Path::new("board.toml");
+    let text = include_str!("../../../config/board.toml").replace("zone.key.pub", KEY);
+    let octets = config::block_of(&text, path).unwrap();
+    let block = Block::read(&octets).unwrap();
+    assert_eq!((block.name, block.port, block.payload_limit), ("board-1", 53, 4_096));
+    // What is commented out and has a default, taken at its word, changes nothing.
+    let scratch = Scratch::new();
+    let others = ["[enrolment]", "[broker.", "username", "password", "ipv4_g", "ipv6_g", "name_servers"];
+    let explicit = sample(&scratch, &others);
+    assert_ne!(explicit, text);
+    assert_eq!(config::block_of(&explicit, path).unwrap(), octets);
+}
+
+#[test]
+fn everything_that_the_sample_mentions_is_taken() {
+    let scratch = Scratch::new();
+    crate::keys::generate(&scratch.0.join("board-1.key")).unwrap();
+    scratch.file("board-1.certificate", "# From an operator\nAQIDBA==\n");
+    scratch.file("broker.password", "hush\n");
+    scratch.file("board-1.psk", "00ff10\n");
+    let text = sample(&scratch, &["port = 1883", "password_env", "[broker.tls]", "ipv4", "ipv6"]).replace(
+        "[network]",
+        "[network]\nipv4 = \"192.0.2.9/24\"\nipv4_gateway = \"192.0.2.254\"\n\
+         ipv6 = \"2001:db8::9/64\"\nipv6_gateway = \"fe80::1\"",
+    );
+    let octets = config::block_of(&text, &scratch.0.join("board.toml")).unwrap();
+    let block = Block::read(&octets).unwrap();
+    assert_eq!(block.enrolment.unwrap().certificate, [1, 2, 3, 4]);
+    assert_eq!(block.position.unwrap().longitude, 134_050);
+    assert_eq!(block.broker.port, 8883);
+    assert_eq!(block.broker.login.unwrap().password.0, b"hush");
+    assert!(
+        matches!(block.broker.security, Security::Psk { identity: "board-1", key } if key.0 == [0, 255, 16])
+    );
+    assert!(
+        matches!(block.network.ipv4, Ipv4::Static(fixed) if fixed.prefix == 24 && fixed.gateway.is_some())
+    );
+    assert!(
+        matches!(block.network.ipv6, Ipv6::Static(fixed) if fixed.prefix == 64 && fixed.gateway.is_some())
+    );
+    assert_eq!(block.services[0].name, "web");
+
+    let path = scratch.0.join("block.bin");
+    fs::write(&path, &octets).unwrap();
+    let shown = show(&path, None).unwrap();
+    for part in ["board-1", "eu-west", "52.52 13.405", "192.0.2.9/24, gateway 192.0.2.254", KEY, "not shown"]
+    {
+        assert!(shown.contains(part), "{part} is missing in {shown}");
+    }
+    let secret = fs::read_to_string(scratch.0.join("board-1.key")).unwrap();
+    for part in ["hush", "00ff10", "AP8Q", secret.lines().last().unwrap()] {
+        assert!(!shown.contains(part), "{part} in {shown}");
+    }
+}
+
+#[test]
+fn complaints_name_file_key_and_remedy() {
+    let scratch = Scratch::new();
+    let file = scratch.0.join("board.toml");
+    let exposed = scratch.file("exposed.psk", "00ff");
+    fs::set_permissions(&exposed, fs::Permissions::from_mode(0o644)).unwrap();
+    scratch.file("words.psk", "correct horse");
+    scratch.file("empty.pem", "");
+    let good = small("a");
+    config::block_of(&good, &file).unwrap();
+    let host = "host = \"192.0.2.1\"";
+    let zone = "[[zone]]";
+    for (from, to, place) in [
+        ("name = \"a\"", "name = \"a.b\"", "key name"),
+        ("name = \"a\"", "nmae = \"a\"", "line 1"),
+        ("name = \"a\"", "name = \"a\"\nport = 0", "key port"),
+        ("name = \"a\"", "name = \"a\"\npayload_limit = 100", "key payload_limit"),
+        ("name = \"a\"", "name = \"a\"\nregion = \"e u\"", "key region"),
+        (zone, "[position]\nlatitude = 91\nlongitude = 0\n[[zone]]", "key position.latitude"),
+        (zone, "[position]\nlatitude = nan\nlongitude = 0\n[[zone]]", "key position.latitude"),
+        (zone, "[enrolment]\ncertificate = \"no\"\nkey = \"no\"\n[[zone]]", "key enrolment.key"),
+        (host, "host = \"a b\"", "key broker.host"),
+        (host, "host = \"x\"\nroot = \"a/+\"", "key broker.root"),
+        (host, "host = \"x\"\npassword_env = \"PATH\"", "key broker.username"),
+        (host, "host = \"x\"\nusername = \"u\"\npassword_file = \"no\"", "key broker.password_file"),
+        (host, "host = \"x\"\n[broker.psk]\nidentity = \"i\"\nkey_file = \"exposed.psk\"", "chmod 600"),
+        (
+            host,
+            "host = \"x\"\n[broker.psk]\nidentity = \"i\"\nkey_file = \"words.psk\"",
+            "key broker.psk.key_file",
+        ),
+        (host, "host = \"x\"\n[broker.tls]\nca = \"empty.pem\"", "key broker.tls.ca"),
+        (zone, "[network]\nipv4 = \"192.0.2.9\"\n[[zone]]", "key network.ipv4"),
+        (zone, "[network]\nipv4 = \"192.0.2.9/40\"\n[[zone]]", "key network.ipv4"),
+        (zone, "[network]\nipv4_gateway = \"192.0.2.9\"\n[[zone]]", "key network.ipv4_gateway"),
+        (zone, "[network]\nname_servers = [\"::1\", \"::1\", \"::1\", \"::1\"]\n[[zone]]", "at most 3"),
+        ("example.org", "example..org", "key zone.name"),
+        ("keys = [", "keys = [] #", "key zone.keys"),
+        (zone, "[[service]]\nname = \"a/b\"\nport = 1\n[[zone]]", "key service.name"),
+    ] {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        let shown = config::block_of(&text, &file).unwrap_err().to_string();
+        assert!(shown.starts_with(&format!("{}, ", file.display())), "{shown}");
+        assert!(shown.contains(place), "{place}: {shown}");
+        assert!(shown.contains("remedy: "), "{shown}");
+    }
+    let by_name = good.replace("192.0.2.1", "broker.example") + "[network]\nipv4 = \"192.0.2.9/24\"\n";
+    let shown = config::block_of(&by_name, &file).unwrap_err().to_string();
+    assert!(shown.contains("key network.name_servers"), "{shown}");
+}
+
+#[test]
+fn another_nodes_block_is_written_over_only_by_force() {
+    let scratch = Scratch::new();
+    let (a, b) = (scratch.file("a.toml", &small("a")), scratch.file("b.toml", &small("b")));
+    let block = scratch.0.join("block.bin");
+    let keep =
+        |config: &Path, output: &Path| write(config, Some(output), None, Some(&STM32H743), Existing::Keep);
+    let told = keep(&a, &block).unwrap();
+    assert!(told.contains("--chip STM32H743ZITx --binary-format bin --base-address 0x08100000"), "{told}");
+    assert_eq!(mode(&block), 0o600);
+    keep(&a, &block).unwrap();
+    let refused = keep(&b, &block).unwrap_err().to_string();
+    assert!(refused.contains("node \"a\"") && refused.contains("--force"), "{refused}");
+    write(&b, Some(&block), None, None, Existing::Replace).unwrap();
+    assert!(show(&block, None).unwrap().contains("name                   b\n"));
+    let text = scratch.file("notes.txt", "not a block");
+    let refused = keep(&a, &text).unwrap_err().to_string();
+    assert!(refused.contains("no sound block"), "{refused}");
+    assert_eq!(fs::read_to_string(&text).unwrap(), "not a block");
+    let nowhere = write(&a, None, None, None, Existing::Keep).unwrap_err().to_string();
+    assert!(nowhere.contains("remedy"), "{nowhere}");
+}
+
+#[test]
+fn a_block_is_put_at_the_boards_place_and_nothing_else_is_touched() {
+    let scratch = Scratch::new();
+    let config = scratch.file("a.toml", &small("a"));
+    // The board's place in its flash is not at the front.
+    let board: &'static Board = &STM32H743;
+    let image = scratch.0.join("nv.bin");
+    let put = |existing| write(&config, None, Some(&image), Some(board), existing);
+    put(Existing::Keep).unwrap();
+    assert_eq!((mode(&image), fs::metadata(&image).unwrap().len()), (0o600, board.capacity.into()));
+    let mut octets = fs::read(&image).unwrap();
+    let (start, end) = (board.config.offset as usize, board.config.end() as usize);
+    assert_eq!(Block::read(&octets[start..]).unwrap().name, "a");
+    assert!(show(&image, Some(board)).unwrap().contains("name                   a\n"));
+    octets[..start].fill(1);
+    octets[end..].fill(2);
+    fs::write(&image, &octets).unwrap();
+    put(Existing::Keep).unwrap();
+    assert_eq!(fs::read(&image).unwrap(), octets);
+    // Damaged, it is nobody's: only by force.
+    octets[start + 20] ^= 1;
+    fs::write(&image, &octets).unwrap();
+    put(Existing::Keep).unwrap_err();
+    put(Existing::Replace).unwrap();
+    let size = write(&config, None, Some(&image), Some(&MPS2_AN386), Existing::Keep).unwrap_err().to_string();
+    assert!(size.contains("16777216"), "{size}");
+}
