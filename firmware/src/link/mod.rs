@@ -49,7 +49,7 @@ mod session;
 pub mod tls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use core::fmt;
 use core::future::Future;
