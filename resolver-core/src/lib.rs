@@ -33,7 +33,9 @@
 extern crate std;
 
 pub mod answer;
+mod codec;
 pub mod feed;
+pub mod life;
 pub mod records;
 pub mod time;
 pub mod view;
@@ -41,5 +43,6 @@ pub mod wire;
 
 pub use answer::{Reply, Responder, Transport};
 pub use feed::Feed;
+pub use life::Life;
 pub use time::Instant;
 pub use view::View;
