@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "net")]
 pub mod drift;
+pub mod enrolment;
 pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;
@@ -23,6 +24,8 @@ pub mod notify;
 pub mod origin;
 #[cfg(feature = "net")]
 pub mod service;
+#[cfg(feature = "net")]
+pub mod status;
 
 #[cfg(feature = "broker")]
 pub mod broker;

@@ -13,6 +13,7 @@ use resolver_core::records::ZoneId;
 use resolver_core::wire::Name;
 
 use super::feed::Follower;
+use super::life::OwnLife;
 use super::state::StateFiles;
 use super::trouble::Trouble;
 use super::view::SharedView;
@@ -39,6 +40,43 @@ pub(super) fn register(
         state(registry, files);
     }
     health(registry, view.clone(), follower.clone());
+}
+
+/// Registers what a node that is enrolled tells of its own life.
+pub(super) fn register_life(registry: &Registry, own: Arc<OwnLife>) {
+    registry.collect_with(move |out| {
+        let (incarnation, counters, expiry) = own.report();
+        out.family("incarnation", "Of this node's birth: start << 24 | connection.", Kind::Gauge);
+        out.sample(&[], incarnation as f64);
+        out.family(
+            "certificate_expiry_seconds",
+            "Unix time at which the certificate expires; 0: never.",
+            Kind::Gauge,
+        );
+        out.sample(&[], expiry as f64);
+        for (name, help, value) in [
+            ("births_total", "Births published.", counters.births),
+            (
+                "births_asserted_total",
+                "Of these, because another message stood in their place.",
+                counters.asserted,
+            ),
+            ("beacons_total", "Beacons published.", counters.beacons),
+            (
+                "own_topic_overwritten_total",
+                "Messages on this node's own topic that were not its last word.",
+                counters.overwritten,
+            ),
+            (
+                "own_messages_unfit_total",
+                "Births, beacons and ends that were too large to publish.",
+                counters.unfit,
+            ),
+        ] {
+            out.family(name, help, Kind::Counter);
+            out.sample(&[], value as f64);
+        }
+    });
 }
 
 fn program(registry: &Registry) {
@@ -195,7 +233,7 @@ fn zones(
 }
 
 /// As metrics and logs have it.
-pub(super) fn phase_name(phase: Phase) -> &'static str {
+pub(crate) fn phase_name(phase: Phase) -> &'static str {
     PHASES.iter().find(|(known, _)| *known == phase).map_or("", |(_, name)| name)
 }
 

@@ -122,8 +122,7 @@ impl<'m> Life<'m> {
         now: Instant,
     ) -> Result<Self, NodeError> {
         let root = heapless::String::try_from(settings.root).map_err(|_| NodeError::Topic)?;
-        let certificate = message::parse_certificate(identity.certificate)?;
-        if !announcement.services.iter().all(|service| certificate.services.allow(service.name)) {
+        if !announcement.services.iter().all(|service| identity.allows(service.name)) {
             return Err(NodeError::Service);
         }
         Ok(Self {

@@ -60,6 +60,16 @@ impl<'a> Identity<'a> {
             Ok(Self { node, region, key, certificate })
         }
     }
+
+    /// As it travels.
+    pub fn certificate(&self) -> &'a [u8] {
+        self.certificate
+    }
+
+    /// Whether the certificate allows it to offer `service`.
+    pub fn allows(&self, service: Identifier<'_>) -> bool {
+        parse_certificate(self.certificate).is_ok_and(|certificate| certificate.services.allow(service))
+    }
 }
 
 /// What a birth says, besides who is born.

@@ -1,0 +1,118 @@
+//! What `fingerpost status` takes of a node's or an origin's configuration file: the broker and whom to believe.
+
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::VerifyingKey;
+use resolver_core::wire::Name;
+use serde::Deserialize;
+
+use crate::config::{self, Broker, Document, Log, Metrics, Problem};
+use crate::{keys, mqtt};
+
+/// Everything to begin with.
+pub(super) struct Setup {
+    pub(super) settings: mqtt::Settings,
+    pub(super) root: String,
+    /// Operators' keys.
+    pub(super) trust: Vec<VerifyingKey>,
+    /// Zones and the keys of their origins.
+    pub(super) zones: Vec<(Name, Vec<VerifyingKey>)>,
+}
+
+/// Reads `path`; `operators` are added to those of the file.
+pub(super) fn load(path: &Path, operators: &[String]) -> Result<Setup, String> {
+    let file: File = config::load(path).map_err(|error| error.to_string())?;
+    let mut trust = Vec::new();
+    for value in operators {
+        let key =
+            keys::public_from_config(value, Path::new("")).map_err(|error| format!("--operator: {error}"))?;
+        trust.push(key);
+    }
+    let of_file = file.enrolment.as_ref().map_or(&[][..], |enrolment| &enrolment.operators);
+    for value in of_file {
+        let key = keys::public_from_config(value, &file.base)
+            .map_err(|error| format!("{}, key enrolment.operators: {error}", path.display()))?;
+        trust.push(key);
+    }
+    if trust.is_empty() {
+        return Err(format!(
+            "no operator's key, so no node can be believed\n  remedy: give --operator FILE.pub, or operators = \
+             [\"FILE.pub\"] under [enrolment] in {}",
+            path.display()
+        ));
+    }
+    let mut settings = file.broker.settings("").map_err(|Problem { key, what, remedy }| {
+        format!("{}, key {key}: {what}\n  remedy: {remedy}", path.display())
+    })?;
+    // Of its own, or it would throw the node out of the broker whose file this is.
+    let draw = getrandom::u32().unwrap_or_default();
+    settings.client_id = format!("fingerpost-status-{}-{draw:08x}", std::process::id());
+    Ok(Setup { settings, root: file.broker.root.clone(), trust, zones: file.zones()? })
+}
+
+/// The file; other keys are other programs'.
+#[derive(Deserialize)]
+struct File {
+    broker: Broker,
+    #[serde(rename = "zone", default)]
+    zone_list: Vec<Zone>,
+    enrolment: Option<Enrolment>,
+    #[serde(skip)]
+    log: Log,
+    #[serde(skip)]
+    metrics: Metrics,
+    #[serde(skip)]
+    base: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Zone {
+    name: String,
+    /// A node's.
+    #[serde(default)]
+    keys: Vec<String>,
+    /// An origin's.
+    key: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Enrolment {
+    #[serde(default)]
+    operators: Vec<String>,
+}
+
+impl File {
+    fn zones(&self) -> Result<Vec<(Name, Vec<VerifyingKey>)>, String> {
+        let mut zones = Vec::new();
+        for Zone { name, keys, key } in &self.zone_list {
+            let fault = |error: &dyn std::fmt::Display| format!("zone {name}: {error}");
+            let apex: Name = name.parse().map_err(|error| fault(&error))?;
+            let mut trusted = Vec::new();
+            for value in keys {
+                trusted.push(keys::public_from_config(value, &self.base).map_err(|error| fault(&error))?);
+            }
+            if let Some(secret) = key {
+                // The public half lies beside it, and may be read by more users.
+                let public = keys::public_path(&self.base.join(secret));
+                trusted.push(keys::load_public(&public).map_err(|error| fault(&error))?);
+            }
+            zones.push((apex, trusted));
+        }
+        Ok(zones)
+    }
+}
+
+impl Document for File {
+    fn complete(&mut self, base: &Path) -> Result<(), Problem> {
+        self.base = base.to_owned();
+        self.broker.complete(base)
+    }
+
+    fn log(&self) -> &Log {
+        &self.log
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
