@@ -164,6 +164,19 @@ pub fn public_from_config(value: &str, base: &Path) -> Result<VerifyingKey, KeyE
     }
 }
 
+/// The operators' public keys of a configuration's `[enrolment]`.
+#[cfg(feature = "net")]
+pub(crate) fn operators_from_config(
+    values: &[String],
+    base: &Path,
+) -> Result<Vec<VerifyingKey>, crate::config::Problem> {
+    let keys = values.iter().map(|value| public_from_config(value, base));
+    keys.collect::<Result<_, _>>().map_err(|error| {
+        let remedy = "give the .pub file's name or its line of base64";
+        crate::config::Problem::new("enrolment.operators", error, remedy)
+    })
+}
+
 fn point(octets: &[u8; SECRET_KEY_LENGTH]) -> Result<VerifyingKey, String> {
     let key = VerifyingKey::from_bytes(octets).ok().filter(|key| !key.is_weak());
     key.ok_or_else(|| "its octets are no public key, perhaps a secret one".into())

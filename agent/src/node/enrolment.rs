@@ -101,11 +101,8 @@ impl Enrolment {
     }
 
     /// The operators' keys.
-    pub(crate) fn operators(&self, base: &Path) -> Result<Vec<VerifyingKey>, Problem> {
-        let keys = self.operators.iter().map(|value| keys::public_from_config(value, base));
-        keys.collect::<Result<_, _>>().map_err(|error| {
-            Problem::new("enrolment.operators", error, "give the .pub file's name or its line of base64")
-        })
+    pub(super) fn operators(&self, base: &Path) -> Result<Vec<VerifyingKey>, Problem> {
+        keys::operators_from_config(&self.operators, base)
     }
 
     fn addresses(&self, listen: &[SocketAddr]) -> Result<Vec<SocketAddr>, Problem> {
@@ -178,5 +175,91 @@ impl Enrolment {
             return Err(Problem::new("service", "more than 16 services", "spread them over several nodes"));
         }
         Ok(services)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::Config;
+    use super::*;
+    use crate::config;
+    use crate::enrolment::{Allowed, issue, write};
+
+    const PLAIN: &str = "name = \"n1\"\nlisten = [\"192.0.2.1:53\", \"0.0.0.0:5300\"]\n[broker]\nhost = \"x\"\n\
+        [[zone]]\nname = \"example.org\"\nkeys = [\"11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\"]\n\
+        [enrolment]\nregion = \"eu\"\nkey = \"n1.key\"\ncertificate = \"n1.cert\"\nposition = [52.52, -13.405]\n\
+        [[service]]\nname = \"web\"\nport = 443\n[[service]]\nname = \"mail\"\nport = 25\nweight = 3\n";
+
+    /// A directory with the key and certificate of n1, which may be in eu and offer mail and web.
+    fn directory(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("fingerpost-enrolled-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let (_, key) = keys::generate(&path.join("n1.key")).unwrap();
+        keys::generate(&path.join("other.key")).unwrap();
+        let (regions, services) = (["eu".to_owned()], ["web", "mail"].map(String::from));
+        let allowed = Allowed {
+            node: "n1",
+            key: &key,
+            regions: Some(&regions),
+            services: Some(&services),
+            serial: 1,
+            not_before: 0,
+            expiry: 0,
+        };
+        let operator = ed25519_dalek::SigningKey::from_bytes(&[1; 32]);
+        write(&path.join("n1.cert"), &issue(&operator, &allowed).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_enrolled_node_is_read_with_its_services_in_order() {
+        let path = directory("good");
+        let config: Config = config::parse(PLAIN, &path.join("node.toml")).unwrap();
+        let enrolled = config.enrolled().unwrap().unwrap();
+        assert_eq!(enrolled.addresses, ["192.0.2.1:53".parse().unwrap()]);
+        assert_eq!(enrolled.place, Some(Place { latitude: 525_200, longitude: -134_050 }));
+        let services: Vec<_> = enrolled
+            .services
+            .iter()
+            .map(|service| (service.name.as_str(), service.port, service.weight))
+            .collect();
+        assert_eq!(services, [("mail", 25, 3), ("web", 443, 1)]);
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn complaints_name_key_and_remedy() {
+        let path = directory("bad");
+        for (from, to, place) in [
+            ("name = \"n1\"", "name = \"n2\"", "key enrolment.certificate"),
+            ("region = \"eu\"", "region = \"us\"", "key enrolment.region"),
+            ("region = \"eu\"", "region = \"e.u\"", "key enrolment.region"),
+            ("\"n1.key\"", "\"none.key\"", "key enrolment.key"),
+            ("\"n1.key\"", "\"other.key\"", "key enrolment.certificate"),
+            ("\"n1.key\"", "\"n1.key.pub\"", "key enrolment.key"),
+            ("\"n1.cert\"", "\"n1.key.pub\"", "key enrolment.certificate"),
+            ("52.52", "152.52", "key enrolment.position"),
+            ("52.52", "nan", "key enrolment.position"),
+            ("192.0.2.1:53", "[::]:53", "key enrolment.addresses"),
+            ("position", "addresses = [\"[::]:53\"]\nposition", "key enrolment.addresses"),
+            ("position", "operators = [\"none.pub\"]\nposition", "key enrolment.operators"),
+            ("\"mail\"", "\"ftp\"", "key service.name"),
+            ("\"mail\"", "\"a b\"", "key service.name"),
+            ("port = 25", "port = 0", "key service.port"),
+            ("\"mail\"\nport = 25", "\"web\"\nport = 443", "key service"),
+        ] {
+            let text = PLAIN.replacen(from, to, 1);
+            assert_ne!(text, PLAIN);
+            let shown = config::parse::<Config>(&text, &path.join("node.toml")).unwrap_err().to_string();
+            assert!(shown.contains(place), "{place}: {shown}");
+            assert!(shown.contains("remedy: "), "{shown}");
+        }
+        let (before, after) = PLAIN.split_once("[enrolment]").unwrap();
+        let services = after.split_once("[[service]]").unwrap().1;
+        let alone = format!("{before}[[service]]{services}");
+        let shown = config::parse::<Config>(&alone, &path.join("node.toml")).unwrap_err().to_string();
+        assert!(shown.contains("key service: "), "{shown}");
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

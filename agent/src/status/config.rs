@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::VerifyingKey;
+use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::wire::Name;
 use serde::Deserialize;
 
@@ -17,6 +18,8 @@ pub(super) struct Setup {
     pub(super) trust: Vec<VerifyingKey>,
     /// Zones and the keys of their origins.
     pub(super) zones: Vec<(Name, Vec<VerifyingKey>)>,
+    /// The largest message that the origin may publish, where the file is an origin's.
+    pub(super) payload_limit: Option<u32>,
 }
 
 /// Reads `path`; `operators` are added to those of the file.
@@ -28,12 +31,9 @@ pub(super) fn load(path: &Path, operators: &[String]) -> Result<Setup, String> {
             keys::public_from_config(value, Path::new("")).map_err(|error| format!("--operator: {error}"))?;
         trust.push(key);
     }
-    let of_file = file.enrolment.as_ref().map_or(&[][..], |enrolment| &enrolment.operators);
-    for value in of_file {
-        let key = keys::public_from_config(value, &file.base)
-            .map_err(|error| format!("{}, key enrolment.operators: {error}", path.display()))?;
-        trust.push(key);
-    }
+    let told =
+        |Problem { key, what, remedy }| format!("{}, key {key}: {what}\n  remedy: {remedy}", path.display());
+    trust.extend(keys::operators_from_config(&file.enrolment.operators, &file.base).map_err(told)?);
     if trust.is_empty() {
         return Err(format!(
             "no operator's key, so no node can be believed\n  remedy: give --operator FILE.pub, or operators = \
@@ -41,28 +41,35 @@ pub(super) fn load(path: &Path, operators: &[String]) -> Result<Setup, String> {
             path.display()
         ));
     }
-    let mut settings = file.broker.settings("").map_err(|Problem { key, what, remedy }| {
-        format!("{}, key {key}: {what}\n  remedy: {remedy}", path.display())
-    })?;
+    let mut settings = file.broker.settings("").map_err(told)?;
     // Of its own, or it would throw the node out of the broker whose file this is.
     let draw = getrandom::u32().unwrap_or_default();
     settings.client_id = format!("fingerpost-status-{}-{draw:08x}", std::process::id());
-    Ok(Setup { settings, root: file.broker.root.clone(), trust, zones: file.zones()? })
+    let is_origin = file.zone_list.iter().any(|zone| zone.key.is_some());
+    let payload_limit = is_origin.then_some(file.payload_limit);
+    Ok(Setup { settings, root: file.broker.root.clone(), trust, zones: file.zones()?, payload_limit })
 }
 
 /// The file; other keys are other programs'.
 #[derive(Deserialize)]
 struct File {
+    #[serde(default = "default_payload_limit")]
+    payload_limit: u32,
     broker: Broker,
     #[serde(rename = "zone", default)]
     zone_list: Vec<Zone>,
-    enrolment: Option<Enrolment>,
+    #[serde(default)]
+    enrolment: Enrolment,
     #[serde(skip)]
     log: Log,
     #[serde(skip)]
     metrics: Metrics,
     #[serde(skip)]
     base: PathBuf,
+}
+
+fn default_payload_limit() -> u32 {
+    DEFAULT_PAYLOAD_LIMIT as u32
 }
 
 #[derive(Deserialize)]
@@ -75,7 +82,7 @@ struct Zone {
     key: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Enrolment {
     #[serde(default)]
     operators: Vec<String>,

@@ -17,6 +17,8 @@ pub(super) struct Fleet {
     root: String,
     operators: Vec<VerifyingKey>,
     zones: BTreeMap<Name, Zone>,
+    /// The largest message that the origin may publish, if that is known.
+    pub(super) payload_limit: Option<u32>,
     /// By region and name.
     nodes: BTreeMap<(String, String), Node>,
     /// Topics whose last message is not believed, and why.
@@ -90,9 +92,11 @@ impl Fleet {
         root: String,
         operators: Vec<VerifyingKey>,
         zones: Vec<(Name, Vec<VerifyingKey>)>,
+        payload_limit: Option<u32>,
     ) -> Self {
         let zones = zones.into_iter().map(|(apex, keys)| (apex, Zone { keys, head: None })).collect();
-        Self { root, operators, zones, nodes: BTreeMap::new(), refused: BTreeMap::new(), listening: None }
+        let (nodes, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { root, operators, zones, payload_limit, nodes, refused, listening: None }
     }
 
     pub(super) fn root(&self) -> &str {

@@ -73,7 +73,7 @@ pub fn run(question: &Question<'_>) -> ExitCode {
 }
 
 async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
-    let Setup { settings, root, trust, zones } = setup;
+    let Setup { settings, root, trust, zones, payload_limit } = setup;
     let (host, port) = (settings.host.clone(), settings.port);
     let (client, mut events) = mqtt::connect(settings);
     let unreachable = |reason: &str| {
@@ -82,8 +82,11 @@ async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
              host, port, user, password, TLS"
         )
     };
-    let mut watching =
-        Watching { fleet: Fleet::new(root, trust, zones), up_at: None, changed_at: Instant::now() };
+    let mut watching = Watching {
+        fleet: Fleet::new(root, trust, zones, payload_limit),
+        up_at: None,
+        changed_at: Instant::now(),
+    };
     connected(&mut events).await.map_err(|reason| unreachable(&reason))?;
     watching.subscribe(&client).await?;
     match question.duration {

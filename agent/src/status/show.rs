@@ -33,6 +33,8 @@ struct NodeRow {
     latitude: Option<f64>,
     longitude: Option<f64>,
     payload_limit: Option<u32>,
+    /// It can take less than the origin may publish, if that is known.
+    starved: bool,
     last_reset: Option<String>,
     services: Vec<ServiceRow>,
     certificate_serial: u64,
@@ -122,6 +124,9 @@ impl NodeRow {
             latitude: place.map(|place| f64::from(place.latitude) / 1e4),
             longitude: place.map(|place| f64::from(place.longitude) / 1e4),
             payload_limit: birth.map(|birth| birth.payload_limit),
+            starved: birth
+                .zip(fleet.payload_limit)
+                .is_some_and(|(birth, needed)| is_there && birth.payload_limit < needed),
             last_reset: birth.map(|birth| birth.last_reset.clone()).filter(|reason| !reason.is_empty()),
             services: birth.map_or_else(Vec::new, |birth| {
                 let row = |(name, port, capacity, weight): &(String, u16, u32, u16)| ServiceRow {
@@ -247,6 +252,14 @@ pub(super) fn table(report: &Report, complete: bool) -> String {
                 missing.join(", ")
             );
         }
+    }
+    for node in report.nodes.iter().filter(|node| node.starved) {
+        let limit = node.payload_limit.unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "\n{}: takes no message over {limit} octets, and the origin's payload_limit is higher: it will miss some",
+            node.name
+        );
     }
     if !report.refused.is_empty() {
         out.push_str("\nNot authentic, and believed by nobody:\n");

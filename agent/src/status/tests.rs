@@ -90,7 +90,7 @@ impl Node {
 /// A fleet that knows operator 1, and a head at [`AT`].
 fn fleet(now: Instant) -> Fleet {
     let zones = vec![(zone(), vec![key(9).verifying_key()])];
-    let mut fleet = Fleet::new("fleet".into(), vec![key(1).verifying_key()], zones);
+    let mut fleet = Fleet::new("fleet".into(), vec![key(1).verifying_key()], zones, Some(4_096));
     fleet.connected(now);
     let head =
         Head { position: AT, floor: 1, digest: Digest([5; 4]), rrsets: 3, ring: 64, buckets: 1, depth: 0 };
@@ -117,7 +117,9 @@ fn a_node_is_shown_with_its_lag_and_digest() {
     assert!(!hear("b", node.beacon(7, 0, Phase::Live, None)).0, "without a birth nobody's key is known");
     let (believed, text) = hear("n", node.birth(7));
     assert!(believed);
-    for part in ["n1", "eu", "up", "test 1", "192.0.2.1:53", "2048", "watchdog"] {
+    for part in
+        ["n1", "eu", "up", "test 1", "192.0.2.1:53", "2048", "watchdog", "takes no message over 2048 octets"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     let (_, text) = hear("b", node.beacon(7, 0, Phase::Live, Some((AT, Digest([5; 4])))));
