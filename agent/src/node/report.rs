@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use resolver_core::answer::Counters;
 use resolver_core::feed::follow::{Phase, ZoneCounters};
 use resolver_core::feed::{Digest, Position, ZoneStatus};
+use resolver_core::life::CONNECTION_BITS;
 use resolver_core::records::ZoneId;
 use resolver_core::wire::Name;
 
@@ -46,8 +47,12 @@ pub(super) fn register(
 pub(super) fn register_life(registry: &Registry, own: Arc<OwnLife>) {
     registry.collect_with(move |out| {
         let (incarnation, counters, expiry) = own.report();
-        out.family("incarnation", "Of this node's birth: start << 24 | connection.", Kind::Gauge);
-        out.sample(&[], incarnation as f64);
+        out.family("incarnation", "Of this node's birth.", Kind::Gauge);
+        // In one number it is more than a sample can tell exactly.
+        let (start, connection) =
+            (incarnation >> CONNECTION_BITS, incarnation & ((1 << CONNECTION_BITS) - 1));
+        out.sample(&[("part", "start")], start as f64);
+        out.sample(&[("part", "connection")], connection as f64);
         out.family(
             "certificate_expiry_seconds",
             "Unix time at which the certificate expires; 0: never.",

@@ -33,7 +33,7 @@ pub use list::List;
 pub use message::{
     Beacon, Birth, Certificate, Claims, Ended, NodeError, Notice, Place, Service, Trust, ZoneState,
 };
-pub use node::{Delivery, Heard, Life, LifeCounters, Settings, Transmit};
+pub use node::{CONNECTION_BITS, Delivery, Heard, Life, LifeCounters, Settings, Transmit};
 pub use presence::{Presence, State};
 pub use seal::{
     Announcement, End, Grant, Identity, Report, seal_beacon, seal_birth, seal_certificate, seal_end,

@@ -405,8 +405,8 @@ fn fingerprint(feed: &Feed<'_>, view: &View<'_>) -> u64 {
     })
 }
 
-/// Connections in one boot: 16 million.
-const CONNECTION_BITS: u32 = 24;
+/// Bits of an incarnation that count connections, below those of the start: 16 million of them.
+pub const CONNECTION_BITS: u32 = 24;
 /// A broken broker, or somebody who overwrites the birth for ever, costs one birth in this time.
 const ASSERT_PAUSE: Duration = Duration::from_secs(1);
 /// Two nodes with one key would drive each other on: a new connection on that account at most this often.
