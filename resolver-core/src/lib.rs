@@ -24,6 +24,8 @@
 //! UDP, TCP       responder.handle_query(&view, query, transport, out) -> Reply
 //! ```
 //!
+//! A node that is enrolled has a loop of the same kind for its own life, see [`life`].
+//!
 //! Every method is one of four kinds: a getter, a `handle_*` (something happened), a mutator
 //! named by its verb, or a `poll_*` (what is to be done). Late and spurious calls are harmless.
 #![no_std]

@@ -378,6 +378,12 @@ fn a_buffer_that_is_too_small_is_counted() {
     assert_eq!(world.life.counters().unfit, 2);
 }
 
+/// A board has one beside everything else.
+#[test]
+fn a_life_is_small() {
+    assert!(size_of::<Life<'_>>() <= 1_024, "{} octets", size_of::<Life<'_>>());
+}
+
 #[test]
 fn services_that_the_certificate_does_not_allow_are_refused_at_the_start() {
     let service = resolver_core::life::Service { name: id("web"), port: 443, capacity: 1, weight: 1 };

@@ -82,8 +82,11 @@ impl Devices {
     }
 
     fn note(&self, key: (String, String), notice: &Notice<'_>) {
-        let (region, node) = key.clone();
         let mut nodes = self.nodes.lock();
+        if nodes.len() >= MAX_NODES && !nodes.contains_key(&key) {
+            return;
+        }
+        let (region, node) = key.clone();
         let device = nodes.entry(key).or_default();
         if !device.presence.handle_notice(notice) {
             return;
@@ -107,6 +110,9 @@ impl Devices {
         device.starved_at = limit;
     }
 }
+
+/// More than any fleet of one broker has; a node's key that is for any region could name as many of them as it likes.
+const MAX_NODES: usize = 200_000;
 
 #[cfg(test)]
 mod tests {

@@ -186,6 +186,7 @@ impl Fleet {
         };
         match result {
             Ok(changed) => self.refused.remove(topic).is_some() | changed,
+            Err(_) if self.refused.len() >= MAX_REFUSED && !self.refused.contains_key(topic) => false,
             Err(reason) => self.refused.insert(topic.to_owned(), reason.clone()) != Some(reason),
         }
     }
@@ -281,5 +282,7 @@ impl Said {
     }
 }
 
+/// Whoever floods the broker with forgeries need not fill our memory, too.
+const MAX_REFUSED: usize = 1_000;
 /// Nodes report at least every 80 s.
 const SILENCE: Duration = Duration::from_secs(84);

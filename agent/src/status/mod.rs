@@ -10,7 +10,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration as Time, Instant, SystemTime};
@@ -178,11 +178,20 @@ impl Watching {
         client: &Client,
         events: &mut mpsc::Receiver<Event>,
     ) -> Result<(), String> {
+        let mut told = false;
         loop {
             let settled = self.up_at.is_some_and(|up_at| up_at.elapsed() >= RETAINED_TIME)
                 && self.changed_at.elapsed() >= SETTLE;
             if settled && self.fleet.is_complete(Instant::now()) {
                 return Ok(());
+            }
+            if settled && !told {
+                told = true;
+                if io::stderr().is_terminal() {
+                    eprintln!(
+                        "Waiting for reports, which come at least every 80 s (--watch shows what is known so far)"
+                    );
+                }
             }
             match timeout(SETTLE, events.recv()).await {
                 Ok(Some(event)) => self.take(event, client).await?,

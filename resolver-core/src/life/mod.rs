@@ -24,6 +24,7 @@ mod identifier;
 mod list;
 pub mod message;
 mod node;
+mod parse;
 mod presence;
 mod seal;
 mod topic;

@@ -5,6 +5,7 @@ use core::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::message::{self, Kind, NodeError};
+use super::parse;
 use super::seal::{self, Announcement, End, Identity, Report};
 use super::{NodeTopic, NodeTopicKind, NodeTopicString, ZoneState};
 use crate::feed::Feed;
@@ -170,13 +171,13 @@ impl<'m> Life<'m> {
     pub fn will(&mut self, out: &mut [u8]) -> Option<Transmit> {
         self.incarnation = self.incarnation.saturating_add(1);
         self.sequence = 0;
-        self.handle_link_down();
+        self.fall_silent();
         self.end(End::Death, out)
     }
 
     /// The connection for which [`Self::will`] was called came, or went.
     pub fn handle_link(&mut self, link: Link, now: Instant) {
-        self.handle_link_down();
+        self.fall_silent();
         self.link = link;
         if link == Link::Up {
             self.birth_due = Some(now);
@@ -263,11 +264,11 @@ impl<'m> Life<'m> {
         if self.link == Link::Down {
             return None;
         }
-        self.handle_link_down();
+        self.fall_silent();
         self.end(end, out)
     }
 
-    fn handle_link_down(&mut self) {
+    fn fall_silent(&mut self) {
         self.link = Link::Down;
         self.birth_due = None;
         self.beacon_due = None;
@@ -280,7 +281,7 @@ impl<'m> Life<'m> {
             // The retained message was cleared.
             return Ok(Heard::Overwritten);
         }
-        let (kind, claimed) = message::claimed_incarnation(payload)?;
+        let (kind, claimed) = parse::claimed_incarnation(payload)?;
         let ends_us = claimed == self.incarnation && kind != Kind::Birth;
         if claimed <= self.incarnation && !ends_us {
             // Whoever made it, it is no news; that saves checking its signature.

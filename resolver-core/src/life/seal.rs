@@ -6,7 +6,8 @@ use core::net::{IpAddr, SocketAddr};
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
-use super::message::{Kind, PHASES, SignedText, VERSION, parse_beacon, parse_certificate, parse_notice};
+use super::message::{Kind, SignedText, VERSION};
+use super::parse::{PHASES, parse_beacon, parse_certificate, parse_notice};
 use super::{Identifier, NodeError, Place, Service, ZoneState};
 use crate::codec::{Writer, varint_len};
 use crate::feed::Digest;
