@@ -4,6 +4,8 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use resolver_core::life::message::MAX_NOTICE;
+use resolver_core::life::{End, Identifier, Identity, seal_end};
 use serde_json::Value;
 use tests::dns::Update;
 use tests::fleet::{Operator, address_of, converge, status};
@@ -163,6 +165,28 @@ fn a_late_will_of_an_earlier_incarnation_changes_nothing() {
     assert!(site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap() > before);
 }
 
+/// As of a node whose clock and count of starts were both lost.
+#[test]
+fn a_later_word_of_its_own_leads_to_a_new_connection_beyond_it() {
+    let site = site("later-word", BrokerKind::Mosquitto, "");
+    let before = site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap();
+    let (key, certificate) = site.operator.enrolled("n1", "lab");
+    let id = |text| Identifier::new(text).unwrap();
+    let identity = Identity::new(id("n1"), id("lab"), key, &certificate).unwrap();
+    let later = before + (1 << 30);
+    let mut out = [0; MAX_NOTICE];
+    let length = seal_end(&identity, End::Death, later, &mut out).unwrap();
+    Probe::connect(site.broker.address()).publish(TOPIC, &out[..length], true);
+    eventually("it is born again", || (site.retained_kind() == Some(2)).then_some(()));
+    let fleet = site.fleet();
+    assert_eq!(
+        (&fleet["nodes"][0]["incarnation"], &fleet["nodes"][0]["state"]),
+        (&(later + 1).into(), &"up".into())
+    );
+    // It answered throughout.
+    assert_eq!(site.node.dns().addresses(&site.zone.name("h1")).len(), 1);
+}
+
 #[test]
 fn what_is_not_authentic_is_listed_apart_with_the_reason() {
     let site = site("forged", BrokerKind::Mosquitto, "");
@@ -213,8 +237,9 @@ fn a_node_that_lags_is_shown_with_how_far() {
     let scratch = Scratch::new("lag");
     let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
     let zone = Zone::small("example.com.");
-    let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
     let operator = Operator::new(&scratch, "operator");
+    let trust = format!("[enrolment]\noperators = [{:?}]\n", operator.public_key());
+    let origin = Origin::build(&scratch, broker.address()).zone(&zone).sections(&trust).start();
     let start = |name: &str, options: &str| {
         Node::build(&scratch, broker.address())
             .name(name)
@@ -248,6 +273,15 @@ fn a_node_that_lags_is_shown_with_how_far() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(seen.is_some(), "it ended before that was seen");
+    // The origin said from the start who would miss something.
+    let told = |node: &str| {
+        origin.metrics().sum("fingerpost_starved_node_payload_limit", &[&format!("node={node:?}")])
+    };
+    assert_eq!((told("narrow"), told("well")), (Some(600.0), None));
+    assert!(origin.log().contains("node=\"narrow\""), "{}", origin.log());
+    let output = status(origin.config_file(), &operator, &["--wait", "2"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("narrow: takes no message over 600 octets"), "{text}{output:?}");
 }
 
 #[test]

@@ -99,9 +99,12 @@ impl File {
                 trusted.push(keys::public_from_config(value, &self.base).map_err(|error| fault(&error))?);
             }
             if let Some(secret) = key {
-                // The public half lies beside it, and may be read by more users.
-                let public = keys::public_path(&self.base.join(secret));
-                trusted.push(keys::load_public(&public).map_err(|error| fault(&error))?);
+                // The public half lies beside it, as a rule, and may be read by more users.
+                let secret = self.base.join(secret);
+                let public = keys::load_public(&keys::public_path(&secret));
+                let of_secret =
+                    |error| keys::load_secret(&secret).map(|key| key.verifying_key()).map_err(|_| error);
+                trusted.push(public.or_else(of_secret).map_err(|error| fault(&error))?);
             }
             zones.push((apex, trusted));
         }

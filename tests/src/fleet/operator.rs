@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ed25519_dalek::SigningKey;
+use fingerpost::{enrolment, keys};
+
 use crate::{Scratch, binary};
 
 /// An operator with a key of their own.
@@ -35,6 +38,15 @@ impl Operator {
         enrol.args(more).arg("--operator-key").arg(self.key());
         run(enrol.arg(public).arg("--output").arg(&certificate));
         format!("[enrolment]\nregion = {region:?}\nkey = {key:?}\ncertificate = {certificate:?}\n")
+    }
+
+    /// The secret key and the certificate of a node that was enrolled here.
+    #[track_caller]
+    pub fn enrolled(&self, node: &str, region: &str) -> (SigningKey, Vec<u8>) {
+        let file = |end: &str| self.directory.join(format!("{node}-{region}.{end}"));
+        let key = keys::load_secret(&file("key")).unwrap_or_else(|error| panic!("{error}"));
+        let certificate = enrolment::load(&file("cert")).unwrap_or_else(|error| panic!("{error}"));
+        (key, certificate)
     }
 
     fn key(&self) -> PathBuf {

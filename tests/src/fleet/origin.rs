@@ -26,6 +26,7 @@ pub struct OriginBuilder {
     ring: Option<u32>,
     payload_limit: Option<usize>,
     capacity: Option<u32>,
+    sections: String,
 }
 
 impl OriginBuilder {
@@ -50,6 +51,12 @@ impl OriginBuilder {
     /// RRsets for which there is address space, in each zone.
     pub fn capacity(mut self, rrsets: u32) -> Self {
         self.capacity = Some(rrsets);
+        self
+    }
+
+    /// Sections for the end of its configuration.
+    pub fn sections(mut self, text: &str) -> Self {
+        self.sections.push_str(text);
         self
     }
 
@@ -111,6 +118,7 @@ impl OriginBuilder {
                 let _ = writeln!(text, "capacity = {rrsets}");
             }
         }
+        text.push_str(&self.sections);
         text
     }
 }
@@ -137,6 +145,7 @@ impl Origin {
             ring: None,
             payload_limit: None,
             capacity: None,
+            sections: String::new(),
         }
     }
 
