@@ -88,7 +88,8 @@ pub fn generate(path: &Path) -> Result<(PathBuf, VerifyingKey), KeyError> {
     getrandom::fill(&mut seed).map_err(KeyError::Random)?;
     let key = SigningKey::from_bytes(&seed);
     let secret = BASE64.encode(&seed);
-    let text = format!("{SECRET_MARK} origin, node or operator, for its owner alone\n{SECRET_PREFIX}{secret}\n");
+    let text =
+        format!("{SECRET_MARK} origin, node or operator, for its owner alone\n{SECRET_PREFIX}{secret}\n");
     write_new(path, &text, 0o600)?;
     let text = format!("{}\n", BASE64.encode(key.verifying_key().as_bytes()));
     write_new(&public, &text, 0o644).inspect_err(|_| drop(fs::remove_file(path)))?;
