@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
 use resolver_core::wire::{Name, NameError};
 
+use crate::enrolment::{self, Allowed};
 use crate::service::{self, Purpose};
-use crate::{keys, node, origin, provision};
+use crate::{keys, node, origin, provision, status};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -35,11 +37,15 @@ enum Command {
     Reload(Reload),
     /// Have a running origin begin a new epoch of a zone: every node takes the whole zone anew
     NewEpoch(NewEpoch),
-    /// Make an Ed25519 key pair: FILE for the origin, FILE.pub for its nodes
+    /// Make an Ed25519 key pair, for a zone's origin, a node or an operator: FILE for its owner, FILE.pub for all others
     Keygen {
         /// Where to write the secret key (mode 0600); FILE.pub gets the public one
         file: PathBuf,
     },
+    /// Sign a node's certificate with an operator's key
+    Enroll(Enroll),
+    /// Show every node of the fleet: whether it is up, and how far each zone lags behind
+    Status(Status),
     /// Make the configuration block of a board, or show one
     Provision(Provision),
     /// Run broker, origin and node on loopback, with a sample zone, and say what to try
@@ -115,6 +121,56 @@ struct Provision {
 }
 
 #[derive(Debug, Args)]
+struct Enroll {
+    /// The node's public key: the .pub file that `fingerpost keygen` wrote
+    #[arg(value_name = "NODE.key.pub")]
+    key: PathBuf,
+    /// The operator's secret key
+    #[arg(long, value_name = "FILE")]
+    operator_key: PathBuf,
+    /// The node's name
+    #[arg(long)]
+    name: String,
+    /// A region that it may be in; may be given several times
+    #[arg(long = "region", value_name = "REGION", required_unless_present = "any_region")]
+    regions: Vec<String>,
+    /// It may be in any region
+    #[arg(long, conflicts_with = "regions")]
+    any_region: bool,
+    /// A service that it may offer; may be given several times
+    #[arg(long = "service", value_name = "SERVICE")]
+    services: Vec<String>,
+    /// It may offer any service
+    #[arg(long, conflicts_with = "services")]
+    any_service: bool,
+    /// Days until the certificate expires; never without it
+    #[arg(long, value_name = "DAYS")]
+    expires: Option<u32>,
+    /// Where to write the certificate
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    /// A configuration file with a [broker] section and the zones' keys: a node's or an origin's
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// An operator's public key (.pub file or its base64), besides those of [enrolment]; may be given several times
+    #[arg(long = "operator", value_name = "KEY")]
+    operators: Vec<String>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Draw it again whenever something changed, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// Wait so many seconds for nodes' reports, which come at least every 80 s; it ends earlier when all are there
+    #[arg(long, value_name = "SECONDS", default_value_t = 85, conflicts_with = "watch")]
+    wait: u32,
+}
+
+#[derive(Debug, Args)]
 struct Demo {
     /// Port for DNS queries; another one is taken if it is in use
     #[arg(long, default_value_t = 5300)]
@@ -138,6 +194,17 @@ pub fn main() -> ExitCode {
         }
         Command::Keygen { file } => keygen(&file),
         Command::Provision(order) => provision(&order),
+        Command::Enroll(enroll) => tell(enrol(&enroll)),
+        Command::Status(Status { config, operators, json, watch, wait }) => status::run(&status::Question {
+            config: &config,
+            operators: &operators,
+            form: if json { status::Form::Json } else { status::Form::Table },
+            duration: if watch {
+                status::Duration::Watch
+            } else {
+                status::Duration::Once(std::time::Duration::from_secs(wait.into()))
+            },
+        }),
         Command::Demo(demo) => run_demo(&demo),
         Command::Broker { port } => run_broker(port),
     }
@@ -157,6 +224,10 @@ fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> E
         let unknown = unknown(outline.zones(), &order, &outcome);
         outcome.map(|text| text + &unknown).map_err(|text| text + &unknown)
     });
+    tell(outcome)
+}
+
+fn tell(outcome: Result<String, String>) -> ExitCode {
     match outcome {
         Ok(text) => {
             println!("{text}");
@@ -184,11 +255,40 @@ fn unknown(
         .collect()
 }
 
+fn enrol(enroll: &Enroll) -> Result<String, String> {
+    let operator =
+        keys::load_secret(&enroll.operator_key).map_err(|error| format!("--operator-key: {error}"))?;
+    let key = keys::load_public(&enroll.key).map_err(|error| error.to_string())?;
+    if key == operator.verifying_key() {
+        return Err(format!(
+            "{} is the operator's own key\n  remedy: make another one for the node with `fingerpost keygen`",
+            enroll.key.display()
+        ));
+    }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let allowed = Allowed {
+        node: &enroll.name,
+        key: &key,
+        regions: (!enroll.any_region).then_some(&enroll.regions),
+        services: (!enroll.any_service).then_some(&enroll.services),
+        serial: now.as_millis() as u64,
+        not_before: now.as_secs().saturating_sub(CLOCK_GRACE),
+        expiry: enroll.expires.map_or(0, |days| now.as_secs() + u64::from(days) * 86_400),
+    };
+    let certificate = enrolment::issue(&operator, &allowed).map_err(|error| error.to_string())?;
+    enrolment::write(&enroll.output, &certificate).map_err(|error| error.to_string())?;
+    Ok(format!(
+        "certificate: {} (serial {}; the node's [enrolment] names it, beside the node's key)",
+        enroll.output.display(),
+        allowed.serial
+    ))
+}
+
 fn keygen(file: &std::path::Path) -> ExitCode {
     match keys::generate(file) {
         Ok((public, key)) => {
-            println!("secret key: {} (keep it with the origin)", file.display());
-            println!("public key: {} (each node needs it)", public.display());
+            println!("secret key: {} (keep it where it is used, and nowhere else)", file.display());
+            println!("public key: {} (for those who check what the other one signs)", public.display());
             println!("            {}", data_encoding::BASE64.encode(key.as_bytes()));
             ExitCode::SUCCESS
         }
@@ -249,6 +349,9 @@ fn without_broker(command: &str) -> ExitCode {
     );
     ExitCode::FAILURE
 }
+
+/// A certificate holds from a little before it was made: clocks differ, by seconds as a rule.
+const CLOCK_GRACE: u64 = 3_600;
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
 use crate::config::{self, Level, Log, LogFormat};
+use crate::enrolment::{self, Allowed};
 use crate::metrics::Registry;
 use crate::service::{Context, cancel_on_signal};
 use crate::{keys, log, node, origin};
@@ -119,7 +120,10 @@ impl Site<'_> {
 
     /// Keys, zone and configurations.
     fn write(&self) -> Result<(), String> {
-        keys::generate(&self.file("zone.key")).map_err(text)?;
+        for name in ["zone.key", "operator.key"] {
+            keys::generate(&self.file(name)).map_err(text)?;
+        }
+        self.enrol()?;
         let mut secret = [0; TSIG_SECRET];
         getrandom::fill(&mut secret).map_err(text)?;
         let secret = BASE64.encode(&secret);
@@ -146,6 +150,8 @@ impl Site<'_> {
                 format!(
                     "name = \"demo\"\nlisten = [\"{queries}\"]\nstate_dir = \"node-state\"\nmemory = \"64MiB\"\n\
                      [broker]\nhost = \"{host}\"\nport = {port}\n\
+                     [enrolment]\nregion = \"demo\"\nkey = \"node.key\"\ncertificate = \"node.cert\"\n\
+                     operators = [\"operator.key.pub\"]\n\
                      [[zone]]\nname = \"example.test\"\nkeys = [\"zone.key.pub\"]\n"
                 ),
             ),
@@ -157,6 +163,24 @@ impl Site<'_> {
                 .map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// The node's key and its certificate, as an operator makes it.
+    fn enrol(&self) -> Result<(), String> {
+        let (_, key) = keys::generate(&self.file("node.key")).map_err(text)?;
+        let operator = keys::load_secret(&self.file("operator.key")).map_err(text)?;
+        let regions = ["demo".to_owned()];
+        let allowed = Allowed {
+            node: "demo",
+            key: &key,
+            regions: Some(&regions),
+            services: Some(&[]),
+            serial: 1,
+            not_before: 0,
+            expiry: 0,
+        };
+        let certificate = enrolment::issue(&operator, &allowed).map_err(text)?;
+        enrolment::write(&self.file("node.cert"), &certificate).map_err(text)
     }
 
     fn explain(&self, wanted: u16) {
@@ -181,6 +205,9 @@ Change the zone at the origin; the node's next answer has it:
 Take it away again:
   printf 'server 127.0.0.1 {updates}\\nzone example.test\\nupdate delete new.example.test\\nsend\\n' \\
     | nsupdate -k {key}
+
+See the fleet, which is one node, until Ctrl-C:
+  fingerpost status --watch --config {directory}/node.toml
 
 Configuration and zone file are in {directory}; all of it goes with Ctrl-C.
 (Debian has dig and nsupdate in the package bind9-dnsutils.)",

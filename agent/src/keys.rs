@@ -54,11 +54,11 @@ impl fmt::Display for KeyError {
             ),
             Self::Secret(path) => write!(
                 f,
-                "{path} holds a secret key, which belongs to the origin alone; nodes take {path}.pub",
+                "{path} holds a secret key, which belongs to its owner alone; all others take {path}.pub",
                 path = path.display()
             ),
             Self::Pasted => f.write_str(
-                "here stands a secret key, which belongs to the origin alone; take it out, put in what stands in its .pub \
+                "here stands a secret key, which belongs to its owner alone; take it out, put in what stands in its .pub \
                  file, and replace the key if others could read this",
             ),
             Self::Malformed(what, why) => {
@@ -87,7 +87,10 @@ pub fn generate(path: &Path) -> Result<(PathBuf, VerifyingKey), KeyError> {
     let mut seed = [0; SECRET_KEY_LENGTH];
     getrandom::fill(&mut seed).map_err(KeyError::Random)?;
     let key = SigningKey::from_bytes(&seed);
-    write_new(path, &format!("{SECRET_MARK}\n{SECRET_PREFIX}{}\n", BASE64.encode(&seed)), 0o600)?;
+    let secret = BASE64.encode(&seed);
+    let text =
+        format!("{SECRET_MARK} origin, node or operator, for its owner alone\n{SECRET_PREFIX}{secret}\n");
+    write_new(path, &text, 0o600)?;
     let text = format!("{}\n", BASE64.encode(key.verifying_key().as_bytes()));
     write_new(&public, &text, 0o644).inspect_err(|_| drop(fs::remove_file(path)))?;
     Ok((public, key.verifying_key()))
@@ -162,6 +165,19 @@ pub fn public_from_config(value: &str, base: &Path) -> Result<VerifyingKey, KeyE
     }
 }
 
+/// The operators' public keys of a configuration's `[enrolment]`.
+#[cfg(feature = "net")]
+pub(crate) fn operators_from_config(
+    values: &[String],
+    base: &Path,
+) -> Result<Vec<VerifyingKey>, crate::config::Problem> {
+    let keys = values.iter().map(|value| public_from_config(value, base));
+    keys.collect::<Result<_, _>>().map_err(|error| {
+        let remedy = "give the .pub file's name or its line of base64";
+        crate::config::Problem::new("enrolment.operators", error, remedy)
+    })
+}
+
 fn point(octets: &[u8; SECRET_KEY_LENGTH]) -> Result<VerifyingKey, String> {
     let key = VerifyingKey::from_bytes(octets).ok().filter(|key| !key.is_weak());
     key.ok_or_else(|| "its octets are no public key, perhaps a secret one".into())
@@ -228,8 +244,8 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
     file.sync_all().map_err(failed)
 }
 
-/// The first line of a secret key file.
-const SECRET_MARK: &str = "# Secret key of a Fingerpost feed, for its origin alone";
+/// How a secret key file begins.
+const SECRET_MARK: &str = "# Secret key of a Fingerpost";
 /// What stands before a secret's base64.
 const SECRET_PREFIX: &str = "secret:";
 

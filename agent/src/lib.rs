@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "net")]
 pub mod drift;
+pub mod enrolment;
 pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;
@@ -25,6 +26,8 @@ pub mod origin;
 pub mod provision;
 #[cfg(feature = "net")]
 pub mod service;
+#[cfg(feature = "net")]
+pub mod status;
 
 #[cfg(feature = "broker")]
 pub mod broker;

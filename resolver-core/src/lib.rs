@@ -24,6 +24,8 @@
 //! UDP, TCP       responder.handle_query(&view, query, transport, out) -> Reply
 //! ```
 //!
+//! A node that is enrolled has a loop of the same kind for its own life, see [`life`].
+//!
 //! Every method is one of four kinds: a getter, a `handle_*` (something happened), a mutator
 //! named by its verb, or a `poll_*` (what is to be done). Late and spurious calls are harmless.
 #![no_std]
@@ -33,8 +35,10 @@
 extern crate std;
 
 pub mod answer;
+mod codec;
 pub mod feed;
 pub mod image;
+pub mod life;
 pub mod provision;
 pub mod records;
 pub mod time;
@@ -43,5 +47,6 @@ pub mod wire;
 
 pub use answer::{Reply, Responder, Transport};
 pub use feed::Feed;
+pub use life::Life;
 pub use time::Instant;
 pub use view::View;

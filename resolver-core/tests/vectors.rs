@@ -10,11 +10,17 @@ use std::path::Path;
 
 use ed25519_dalek::SigningKey;
 use resolver_core::View;
+use resolver_core::feed::follow::Phase;
 use resolver_core::feed::message::{
     self, Head, Kind, Message, Position, seal_bucket, seal_change_set, seal_head,
 };
 use resolver_core::feed::{BucketId, Digest, Topic};
 use resolver_core::image::{Image, ImageWriter};
+use resolver_core::life::message::{Certificate, MAX_NOTICE, open_beacon, open_certificate, open_notice};
+use resolver_core::life::{
+    Announcement, Claims, End, Grant, Identifier, Identity, NodeTopic, NodeTopicKind, Notice, Place, Report,
+    Service, Trust, ZoneState, seal_beacon, seal_birth, seal_certificate, seal_end,
+};
 use resolver_core::records::{Change, Memory, Rdatas, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
@@ -279,4 +285,173 @@ fn buckets() {
         text.push('\n');
     }
     golden("buckets.txt", &text);
+}
+
+const OPERATOR_SEED: [u8; 32] = *b"not a secret: fingerpost operato";
+
+fn operator() -> SigningKey {
+    SigningKey::from_bytes(&OPERATOR_SEED)
+}
+
+fn id(text: &str) -> Identifier<'_> {
+    Identifier::new(text).unwrap()
+}
+
+fn claims_text(claims: Claims<'_>) -> String {
+    match claims {
+        Claims::Any => "any".to_owned(),
+        Claims::Only(list) => format!("{:?}", list.collect::<Vec<_>>()),
+    }
+}
+
+fn certificate_text(out: &mut String, certificate: &Certificate<'_>) {
+    let Certificate { node, key, regions, services, serial, not_before, expiry, .. } = *certificate;
+    writeln!(out, "certificate.node = {node}\ncertificate.key = {}", hex(key.as_bytes())).unwrap();
+    writeln!(out, "certificate.regions = {}", claims_text(regions)).unwrap();
+    writeln!(out, "certificate.services = {}", claims_text(services)).unwrap();
+    writeln!(out, "certificate.serial = {serial}\ncertificate.not_before = {not_before}").unwrap();
+    writeln!(out, "certificate.expiry = {expiry}").unwrap();
+}
+
+/// One block of the file, from the payload alone.
+fn notice_text(title: &str, region: &str, node: &str, payload: &[u8]) -> String {
+    let operators = [operator().verifying_key()];
+    let trust = Trust { operators: &operators, wall: None };
+    let mut out = format!("\n[{title}]\nkind = {}\nregion = {region}\nnode = {node}\n", payload[1]);
+    let notice = open_notice(&trust, id(region), id(node), payload).unwrap();
+    certificate_text(&mut out, notice.certificate());
+    writeln!(out, "incarnation = {}", notice.incarnation()).unwrap();
+    if let Notice::Birth(birth) = notice {
+        writeln!(out, "software = {:?}", birth.software).unwrap();
+        birth.addresses.for_each(|address| writeln!(out, "address = {address}").unwrap());
+        if let Some(Place { latitude, longitude }) = birth.place {
+            writeln!(out, "place = {latitude} {longitude}").unwrap();
+        }
+        writeln!(out, "payload_limit = {}", birth.payload_limit).unwrap();
+        writeln!(out, "last_reset = {:?}", birth.last_reset).unwrap();
+        for Service { name, port, capacity, weight } in birth.services {
+            writeln!(out, "service = {name} {port} {capacity} {weight}").unwrap();
+        }
+    }
+    writeln!(out, "payload = {}", hex(payload)).unwrap();
+    out
+}
+
+#[test]
+fn nodes() {
+    let key = SigningKey::from_bytes(&SEED);
+    let public = key.verifying_key();
+    let mut text = format!(
+        "# Messages of nodes. kind: 1 certificate, 2 birth, 3 sleep, 4 death, 5 beacon. place: latitude and longitude.\n\
+         # service: name, port, capacity, weight. zone: name, phase, epoch, serial and digest of what is served, if\n\
+         # anything is.\n\
+         \nnode_seed = {}\nnode_public_key = {}\noperator_seed = {}\noperator_public_key = {}\n",
+        hex(&SEED),
+        hex(public.as_bytes()),
+        hex(&OPERATOR_SEED),
+        hex(operator().verifying_key().as_bytes()),
+    );
+    let wide = Grant {
+        node: id("gateway-1"),
+        key: &public,
+        regions: None,
+        services: None,
+        serial: 1,
+        not_before: 0,
+        expiry: 0,
+    };
+    let (regions, services) = (["eu-west", "us_2"].map(id), ["mail", "web"].map(id));
+    let narrow = Grant {
+        node: id("Node_X"),
+        regions: Some(&regions),
+        services: Some(&services),
+        serial: u64::MAX,
+        not_before: 1_700_000_000,
+        expiry: 1_800_000_000,
+        ..wide
+    };
+    let none = Grant { services: Some(&[]), ..wide };
+    let mut out = [0; MAX_NOTICE];
+    let mut seal = |grant: &Grant<'_>| {
+        let length = seal_certificate(&operator(), grant, &mut out).unwrap();
+        out[..length].to_vec()
+    };
+    let certificates = [seal(&wide), seal(&narrow), seal(&none)];
+    for (title, payload) in
+        ["certificate for anything", "certificate with bounds", "certificate for no service"]
+            .iter()
+            .zip(&certificates)
+    {
+        let operators = [operator().verifying_key()];
+        let trust = Trust { operators: &operators, wall: Some(1_750_000_000) };
+        let certificate = open_certificate(&trust, payload).unwrap();
+        write!(text, "\n[{title}]\nkind = {}\n", payload[1]).unwrap();
+        certificate_text(&mut text, &certificate);
+        writeln!(text, "payload = {}", hex(payload)).unwrap();
+    }
+    let plain = Identity::new(id("gateway-1"), id("lab"), key.clone(), &certificates[0]).unwrap();
+    let bound = Identity::new(id("Node_X"), id("eu-west"), key.clone(), &certificates[1]).unwrap();
+    let service = |name, port, capacity, weight| Service { name: id(name), port, capacity, weight };
+    let full = Announcement {
+        software: "fingerpost 0.1.0",
+        addresses: &["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:5300".parse().unwrap()],
+        place: Some(Place { latitude: 525_200, longitude: -1_800_000 }),
+        payload_limit: 4096,
+        last_reset: "panic: src/main.rs:12",
+        services: &[
+            service("mail", 25, 0, 0),
+            service("web", 80, 100, 10),
+            service("web", 443, u32::MAX, 65_535),
+        ],
+    };
+    let mut out = [0; MAX_NOTICE];
+    let length = seal_birth(&plain, 1, &Announcement::default(), &mut out).unwrap();
+    text += &notice_text("birth with nothing to tell", "lab", "gateway-1", &out[..length]);
+    let length = seal_birth(&bound, 1_700_000_000 << 24 | 2, &full, &mut out).unwrap();
+    text += &notice_text("birth with everything", "eu-west", "Node_X", &out[..length]);
+    let length = seal_end(&bound, End::Sleep, 127, &mut out).unwrap();
+    text += &notice_text("sleep", "eu-west", "Node_X", &out[..length]);
+    let length = seal_end(&bound, End::Death, u64::MAX, &mut out).unwrap();
+    text += &notice_text("death", "eu-west", "Node_X", &out[..length]);
+
+    let state = |zone: &str, phase, served| ZoneState { zone: zone.parse().unwrap(), phase, served };
+    let served = |epoch, serial| Some((Position { epoch, serial }, Digest([1, 2, 3, u64::MAX])));
+    let report = Report { incarnation: 1, sequence: 0, uptime: 0, load: 0, zone_count: 0 };
+    let busy =
+        Report { incarnation: u64::MAX, sequence: u32::MAX, uptime: u32::MAX, load: 255, zone_count: 300 };
+    let states = [
+        state("Example.ORG", Phase::Live, served(1, 1)),
+        state(".", Phase::Waiting, None),
+        state("a.example", Phase::Fetching, served(u32::MAX, u64::MAX)),
+        state("b.example", Phase::Resyncing, served(7, 300)),
+        state("c.example", Phase::Full, served(7, 300)),
+        state("d.example", Phase::Diverged, served(7, 300)),
+    ];
+    for (title, report, states) in [
+        ("beacon of a node without zones", report, &states[..0]),
+        ("beacon: all phases, some of many zones", busy, &states[..]),
+    ] {
+        let (length, _) = seal_beacon(&plain, &report, states.iter().cloned(), &mut out).unwrap();
+        let beacon = open_beacon(&public, id("lab"), id("gateway-1"), &out[..length]).unwrap();
+        write!(text, "\n[{title}]\nkind = {}\nregion = lab\nnode = gateway-1\n", out[1]).unwrap();
+        writeln!(text, "incarnation = {}\nsequence = {}", beacon.incarnation, beacon.sequence).unwrap();
+        writeln!(text, "uptime = {}\nload = {}", beacon.uptime, beacon.load).unwrap();
+        writeln!(text, "zone_count = {}", beacon.zone_count).unwrap();
+        for ZoneState { zone, phase, served } in beacon.zones {
+            write!(text, "zone = {zone} {}", phase as u8).unwrap();
+            if let Some((position, digest)) = served {
+                write!(text, " {} {} {}", position.epoch, position.serial, hex(&digest.to_bytes())).unwrap();
+            }
+            text.push('\n');
+        }
+        writeln!(text, "payload = {}", hex(&out[..length])).unwrap();
+    }
+    text += "\n[topics below the root \"fleet\"]\n";
+    for (kind, region, node) in
+        [(NodeTopicKind::Notice, "lab", "gateway-1"), (NodeTopicKind::Beacon, "EU_west", "-")]
+    {
+        let topic = NodeTopic { kind, region: id(region), node: id(node) };
+        writeln!(text, "{region} {node} {}", topic.format("fleet").unwrap()).unwrap();
+    }
+    golden("nodes.txt", &text);
 }

@@ -30,6 +30,8 @@ pub(super) struct Link {
 /// identifiers that the poller reports belong to the oldest waiting ones.
 struct Session {
     sender: Sender,
+    /// Ends this connection; the next one follows.
+    over: CancellationToken,
     max_packet: Option<u32>,
     /// Tokens of publishes not yet sent.
     unsent: VecDeque<u64>,
@@ -49,6 +51,7 @@ struct Tally {
     payload_octets: AtomicU64,
     published: AtomicU64,
     acked: AtomicU64,
+    reports: AtomicU64,
     refused_publishes: AtomicU64,
     refused_subscriptions: AtomicU64,
 }
@@ -66,14 +69,20 @@ impl Link {
         if session.unsent.len() + session.unacked.len() >= self.window {
             return Err(Unsent::Busy);
         }
-        // Sending it would cost the connection.
-        if session.max_packet.is_some_and(|max| topic.len() + payload.len() + PUBLISH_OVERHEAD > max as usize)
-        {
-            return Err(Unsent::Invalid);
-        }
+        session.check_size(topic, &payload)?;
         session.sender.publish(topic, payload, retain).map_err(|_| Unsent::Invalid)?;
         session.unsent.push_back(token);
         add(&self.tally.published, 1);
+        Ok(())
+    }
+
+    pub(super) fn report(&self, topic: &str, payload: Bytes) -> Result<(), Unsent> {
+        let guard = self.session.lock();
+        let session = guard.as_ref().ok_or(Unsent::Offline)?;
+        session.check_size(topic, &payload)?;
+        // Full or malformed: the next one will be another one.
+        session.sender.report(topic, payload).map_err(|_| Unsent::Busy)?;
+        add(&self.tally.reports, 1);
         Ok(())
     }
 
@@ -121,6 +130,7 @@ impl Link {
             payload_octets,
             published,
             acked,
+            reports,
             refused_publishes,
             refused_subscriptions,
         } = &self.tally;
@@ -132,8 +142,15 @@ impl Link {
             payload_octets: load(payload_octets),
             published: load(published),
             acked: load(acked),
+            reports: load(reports),
             refused_publishes: load(refused_publishes),
             refused_subscriptions: load(refused_subscriptions),
+        }
+    }
+
+    pub(super) fn reconnect(&self) {
+        if let Some(session) = self.session.lock().as_ref() {
+            session.over.cancel();
         }
     }
 
@@ -190,8 +207,16 @@ impl Link {
                 }
                 None
             }
-            Progress::Connected { .. } | Progress::Goodbye | Progress::Other => None,
+            Progress::Connected { .. } | Progress::ReportSent | Progress::Goodbye | Progress::Other => None,
         }
+    }
+}
+
+impl Session {
+    /// Sending what exceeds the broker's limit would cost the connection.
+    fn check_size(&self, topic: &str, payload: &Bytes) -> Result<(), Unsent> {
+        let size = topic.len() + payload.len() + PUBLISH_OVERHEAD;
+        if self.max_packet.is_some_and(|max| size > max as usize) { Err(Unsent::Invalid) } else { Ok(()) }
     }
 }
 
@@ -288,18 +313,21 @@ impl Driver {
 
     /// One connection from its first SYN to its end.
     async fn connection(&mut self, version: Version) -> Result<Failure, Ended> {
-        let room = usize::from(self.settings.window) + 2 * SUBSCRIPTION_ROOM + 1;
+        let room = usize::from(self.settings.window) + 2 * SUBSCRIPTION_ROOM + REPORT_ROOM + 1;
         let (sender, mut poller) = match session::new(&self.settings, version, room) {
             Ok(session) => session,
             Err(failure) => return Ok(failure),
         };
         let mut sender = Some(sender);
-        let stop = self.link.stop.clone();
+        let over = self.link.stop.child_token();
         loop {
             // Cancelled only where the session ends anyway.
-            let Some(polled) = stop.run_until_cancelled(poller.poll()).await else {
+            let Some(polled) = over.run_until_cancelled(poller.poll()).await else {
                 self.goodbye(poller).await;
-                return Err(Ended);
+                if self.link.stop.is_cancelled() {
+                    return Err(Ended);
+                }
+                return Ok(Failure { reason: "it was ended here, to connect anew".into(), dialect: false });
             };
             match polled {
                 Ok(Progress::Connected { max_packet }) => {
@@ -310,6 +338,7 @@ impl Driver {
                     self.dialect.worked(version, Instant::now());
                     *self.link.session.lock() = Some(Session {
                         sender,
+                        over: over.clone(),
                         max_packet,
                         unsent: VecDeque::new(),
                         unacked: HashMap::new(),
@@ -422,6 +451,8 @@ impl Backoff {
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A broker that restarts may end two connections in a row.
 const SUSPICIOUS: u32 = 3;
+/// Reports that may wait to be sent, while the broker does not read: a dead link is noticed within some twenty.
+const REPORT_ROOM: usize = 64;
 /// Subscriptions that may wait to be sent. A feed asks for a handful a zone and for a window of ring slots.
 const SUBSCRIPTION_ROOM: usize = 4_096;
 /// Fixed header, topic length, packet identifier and an empty property list.

@@ -9,7 +9,8 @@
 //! may both receive events and publish without ever waiting for itself; the other direction has
 //! back-pressure down to the socket: while the receiver is slow, nothing more is read from the broker.
 //!
-//! Every publish and subscription is QoS 1: the highest a feed may need of any broker.
+//! Every publish and subscription is QoS 1, the highest a feed may need of any broker; except reports that the next one
+//! makes up for ([`Client::report`]).
 
 mod driver;
 mod session;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub use settings::{Protocol, Settings, Tls};
+pub use settings::{Protocol, Settings, Tls, Will, WillSource};
 
 use driver::Link;
 
@@ -93,6 +94,11 @@ impl Client {
         self.link.publish(topic, payload, retain, token)
     }
 
+    /// Publishes with QoS 0, not retained: whether it arrives is not told.
+    pub fn report(&self, topic: &str, payload: Bytes) -> Result<(), Unsent> {
+        self.link.report(topic, payload)
+    }
+
     /// Subscribes with QoS 1. `retained`: also have what is retained delivered, even if subscribed already. A broker
     /// without MQTT 5 delivers it in any case.
     pub fn subscribe(&self, filter: &str, retained: bool) -> Result<(), Unsent> {
@@ -119,7 +125,13 @@ impl Client {
         self.link.counters()
     }
 
-    /// Says goodbye to the broker (so that no Will is sent) and ends the connection for good.
+    /// Says goodbye to the broker (so that no Will is sent) and connects anew.
+    pub fn reconnect(&self) {
+        self.link.reconnect();
+    }
+
+    /// Says goodbye to the broker (so that no Will is sent), after what was published before, and ends the connection
+    /// for good.
     pub fn close(&self) {
         self.link.close();
     }
@@ -135,6 +147,7 @@ pub struct Counters {
     pub payload_octets: u64,
     pub published: u64,
     pub acked: u64,
+    pub reports: u64,
     pub refused_publishes: u64,
     pub refused_subscriptions: u64,
 }

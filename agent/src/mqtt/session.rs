@@ -5,12 +5,12 @@
 
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectReturnCode as V5Code, Filter, Packet as V5Packet, PubAckReason, RetainForwardRule,
-    SubscribeReasonCode as V5SubscribeCode,
+    ConnectReturnCode as V5Code, Filter, LastWill as V5Will, Packet as V5Packet, PubAckReason,
+    RetainForwardRule, SubscribeReasonCode as V5SubscribeCode,
 };
-use rumqttc::{Outgoing, Packet as V4Packet, QoS, SubscribeReasonCode as V4SubscribeCode, v5};
+use rumqttc::{LastWill, Outgoing, Packet as V4Packet, QoS, SubscribeReasonCode as V4SubscribeCode, v5};
 
-use super::Settings;
+use super::{Settings, Will};
 
 /// The two dialects of MQTT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) enum Progress {
     Connected { max_packet: Option<u32> },
     /// PUBLISH received (and acknowledged).
     Message { topic: String, payload: Bytes, retain: bool },
+    /// A publish of QoS 0 was sent.
+    ReportSent,
     /// The oldest publish that was not yet sent has got this packet identifier.
     PublishSent(u16),
     /// PUBACK.
@@ -67,6 +69,7 @@ pub(super) fn new(settings: &Settings, version: Version, room: usize) -> Result<
         Err(_) => settings.host.clone(),
     };
     let transport = transport(settings)?;
+    let will = settings.will.as_ref().and_then(|source| source());
     let mut network = rumqttc::NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network.set_connection_timeout(CONNECT_SECONDS);
@@ -83,6 +86,10 @@ pub(super) fn new(settings: &Settings, version: Version, room: usize) -> Result<
             if let Some((user, password)) = &settings.login {
                 options.set_credentials(user, password);
             }
+            if let Some(Will { topic, payload }) = will {
+                let qos = v5::mqttbytes::QoS::AtLeastOnce;
+                options.set_last_will(V5Will::new(topic, payload, qos, true, None));
+            }
             let (sender, poller) = v5::AsyncClient::new(options, room);
             Ok((Sender::V5(sender), Poller::V5(Box::new(poller))))
         }
@@ -95,6 +102,9 @@ pub(super) fn new(settings: &Settings, version: Version, room: usize) -> Result<
             options.set_inflight(settings.window);
             if let Some((user, password)) = &settings.login {
                 options.set_credentials(user, password);
+            }
+            if let Some(Will { topic, payload }) = will {
+                options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true));
             }
             let (sender, mut poller) = rumqttc::AsyncClient::new(options, room);
             poller.set_network_options(network);
@@ -130,6 +140,17 @@ impl Sender {
                 .map_err(|_| Rejected),
             Self::V311(client) => {
                 client.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(|_| Rejected)
+            }
+        }
+    }
+
+    pub(super) fn report(&self, topic: &str, payload: Bytes) -> Result<(), Rejected> {
+        match self {
+            Self::V5(client) => client
+                .try_publish(topic, v5::mqttbytes::QoS::AtMostOnce, false, payload)
+                .map_err(|_| Rejected),
+            Self::V311(client) => {
+                client.try_publish(topic, QoS::AtMostOnce, false, payload).map_err(|_| Rejected)
             }
         }
     }
@@ -252,6 +273,8 @@ impl Progress {
 
     fn of_outgoing(outgoing: Outgoing) -> Self {
         match outgoing {
+            // Only QoS 0 goes without an identifier.
+            Outgoing::Publish(0) => Self::ReportSent,
             Outgoing::Publish(id) => Self::PublishSent(id),
             Outgoing::Subscribe(id) => Self::SubscribeSent(id),
             Outgoing::Disconnect => Self::Goodbye,

@@ -1,7 +1,10 @@
 //! How to reach the broker, complete and checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 /// Which MQTT version to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -27,6 +30,18 @@ pub struct Tls {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+/// What the broker publishes for a client whose connection ends without a goodbye: QoS 1, retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// Its topic.
+    pub topic: String,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// Asked for a Will before each attempt to connect.
+pub type WillSource = Arc<dyn Fn() -> Option<Will> + Send + Sync>;
+
 /// Where the broker is and how to speak to it.
 #[derive(Clone)]
 pub struct Settings {
@@ -46,6 +61,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Largest packet we take. An MQTT 5 broker drops larger ones silently, so this is far above any payload limit.
     pub max_packet: u32,
+    /// Where each connection's Will comes from, if it has one.
+    pub will: Option<WillSource>,
     /// Publishes that may wait for their acknowledgement.
     pub window: u16,
     /// Events that may wait for the receiver.
@@ -64,6 +81,7 @@ impl Settings {
             protocol: Protocol::Auto,
             keep_alive: DEFAULT_KEEP_ALIVE,
             max_packet: DEFAULT_MAX_PACKET,
+            will: None,
             window: DEFAULT_WINDOW,
             event_room: DEFAULT_EVENT_ROOM,
         }

@@ -124,6 +124,54 @@ async fn mqtt_3_1_1() {
     publish_subscribe_and_retain(Settings { protocol: Protocol::V311, ..broker.settings("one") }).await;
 }
 
+/// A Will for each connection, which goes out when that is cut and not when it is ended; and reports.
+async fn wills_and_reports(settings: Settings, watcher: Settings) {
+    let (watcher, mut seen) = connect(watcher);
+    assert_eq!(next(&mut seen).await, Event::Up);
+    watcher.subscribe("w/+", true).unwrap();
+    let asked = Arc::new(std::sync::atomic::AtomicU8::new(0));
+    let source = asked.clone();
+    let will: WillSource = Arc::new(move || {
+        let number = source.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Some(Will { topic: "w/will".into(), payload: Bytes::from(vec![number]) })
+    });
+    let start = |settings: &Settings| connect(Settings { will: Some(will.clone()), ..settings.clone() });
+    let (client, mut events) = start(&settings);
+    assert_eq!(next(&mut events).await, Event::Up);
+    client.report("w/report", Bytes::from_static(b"report")).unwrap();
+    assert_eq!(next(&mut seen).await, message("w/report", b"report", false));
+    assert_eq!(client.counters().reports, 1);
+    // An ordinary publish after it finds its own acknowledgement.
+    client.publish("w/kept", Bytes::from_static(b"kept"), false, 5).unwrap();
+    assert_eq!(next(&mut seen).await, message("w/kept", b"kept", false));
+    assert_eq!(next(&mut events).await, Event::Acked(5));
+    client.reconnect();
+    assert_eq!(next(&mut events).await, Event::Up);
+    let first = asked.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(first >= 2);
+    client.publish("w/kept", Bytes::from_static(b"last"), false, 6).unwrap();
+    client.close();
+    assert_eq!(next(&mut seen).await, message("w/kept", b"last", false), "neither goodbye sent a Will");
+    while events.recv().await.is_some() {}
+    // A second client of the same name throws the first out, whose Will is of its own connection.
+    let (cut, mut cut_events) = start(&settings);
+    assert_eq!(next(&mut cut_events).await, Event::Up);
+    let (_other, mut other_events) = connect(settings);
+    assert_eq!(next(&mut other_events).await, Event::Up);
+    let Event::Message { topic, payload, .. } = next(&mut seen).await else { panic!("no Will") };
+    assert_eq!((topic.as_str(), payload[0]), ("w/will", first));
+    cut.close();
+}
+
+#[tokio::test]
+async fn wills_and_reports_over_either_version() {
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let Some(broker) = Mosquitto::start("") else { return };
+        let settings = Settings { protocol, ..broker.settings("one") };
+        wills_and_reports(settings, broker.settings("watcher")).await;
+    }
+}
+
 #[cfg(feature = "broker")]
 #[tokio::test]
 async fn the_embedded_broker() {

@@ -10,6 +10,7 @@ use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::wire::Name;
 use serde::Deserialize;
 
+use super::enrolment::{Enrolled, Enrolment, ServiceEntry};
 use crate::config::{Broker, Document, Log, Metrics, Problem};
 use crate::keys;
 
@@ -46,6 +47,11 @@ pub struct Config {
     /// `[[zone]]`.
     #[serde(rename = "zone", default)]
     pub zone_list: Vec<Zone>,
+    /// `[enrolment]`.
+    pub enrolment: Option<Enrolment>,
+    /// `[[service]]`.
+    #[serde(rename = "service", default)]
+    pub services: Vec<ServiceEntry>,
     /// `[tcp]`.
     #[serde(default)]
     pub tcp: Tcp,
@@ -194,6 +200,11 @@ impl Config {
             .collect()
     }
 
+    /// Who the node is, if it is enrolled; key and certificate are read from their files.
+    pub(super) fn enrolled(&self) -> Option<Result<Enrolled, Problem>> {
+        Some(self.enrolment.as_ref()?.enrolled(&self.name, &self.listen, &self.services))
+    }
+
     /// Where to keep state: the configured directory, else the one that systemd made for the unit.
     pub(super) fn state_dir(&self) -> Option<PathBuf> {
         self.state_dir.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
@@ -273,6 +284,17 @@ impl Document for Config {
             *directory = base.join(&*directory);
         }
         self.broker.complete(base)?;
+        if let Some(enrolment) = &mut self.enrolment {
+            enrolment.complete(base);
+            enrolment.operators(base)?;
+            enrolment.enrolled(&self.name, &self.listen, &self.services)?;
+        } else if !self.services.is_empty() {
+            return Err(Problem::new(
+                "service",
+                "a service of a node that is not enrolled is told to nobody",
+                "add [enrolment], or leave [[service]] out",
+            ));
+        }
         let mut apexes: Vec<Name> = self.zones()?.into_iter().map(|zone| zone.apex).collect();
         apexes.sort_unstable();
         if let Some(twice) = apexes.windows(2).find(|pair| pair[0] == pair[1]) {

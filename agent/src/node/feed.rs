@@ -17,6 +17,7 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ZoneSetup};
+use super::life::OwnLife;
 use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
 use super::{Error, clock, memory, report};
@@ -76,27 +77,43 @@ impl Follower {
         self.watches.lock().get_mut(index)?.look(&status, up_at, clock::now())
     }
 
-    fn take(&self, event: Event, complaints: &mut Complaints) {
+    fn take(&self, event: Event, own: Option<&OwnLife>, complaints: &mut Complaints) {
         let now = clock::now();
         match event {
             Event::Up => {
+                if let Some(own) = own {
+                    own.handle_link(Link::Up);
+                }
                 *self.up_at.lock() = Some(now);
                 self.feed.lock().handle_link(Link::Up, now);
             }
             Event::Down(_) => {
+                if let Some(own) = own {
+                    own.handle_link(Link::Down);
+                }
                 *self.up_at.lock() = None;
                 self.feed.lock().handle_link(Link::Down, now);
             }
             Event::Message { topic, payload, .. } => {
+                if own.is_some_and(|own| own.handle_message(&topic, &payload)) {
+                    return;
+                }
                 let result = self.feed.lock().handle_message(&topic, &payload, now);
                 match result {
                     Ok(outcome) => tracing::trace!(topic, octets = payload.len(), ?outcome, "message"),
                     Err(FeedError::Topic) => self.foreign.increment(),
                     Err(error) => complaints.hear(&topic, error),
                 }
+                if let Some(own) = own {
+                    own.handle_change();
+                }
             }
-            // A node publishes nothing yet.
-            Event::Acked(_) | Event::Refused { .. } => {}
+            Event::Acked(_) => {}
+            Event::Refused { reason, .. } => tracing::error!(
+                reason,
+                remedy = "let this client write the topics ROOT/n/REGION/NAME and ROOT/b/REGION/NAME",
+                "the broker refuses the birth of this node"
+            ),
         }
     }
 
@@ -116,6 +133,7 @@ impl Follower {
 pub(super) async fn follow(
     follower: Arc<Follower>,
     view: Arc<SharedView>,
+    own: Option<Arc<OwnLife>>,
     client: Client,
     mut events: mpsc::Receiver<Event>,
     stop: CancellationToken,
@@ -126,6 +144,9 @@ pub(super) async fn follow(
     loop {
         while !follower.work(&view) {
             tokio::task::yield_now().await;
+        }
+        if let Some(own) = &own {
+            own.speak(&follower.feed.lock(), &view.read(), &client);
         }
         let more_to_tell = phases.tell(&follower, &view);
         while let Some(subscription) = waiting.take().or_else(|| follower.feed.lock().poll_subscription()) {
@@ -138,15 +159,24 @@ pub(super) async fn follow(
         if due.is_some_and(|due| due <= clock::now()) {
             // Here, so that no stream of messages keeps it from happening.
             follower.feed.lock().handle_timeout(clock::now());
+            if let Some(own) = &own {
+                own.handle_change();
+            }
             continue;
         }
-        let wake = due.map(clock::to_std);
+        let own_due = own.as_ref().and_then(|own| own.poll_at());
+        let wake = [due, own_due].into_iter().flatten().min().map(clock::to_std);
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => {
+                if let Some(own) = &own {
+                    own.farewell(&client);
+                }
+                return;
+            }
             event = events.recv() => {
                 let Some(event) = event else { return };
-                follower.take(event, &mut complaints);
+                follower.take(event, own.as_deref(), &mut complaints);
             }
             () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {}
             () = sleep(RETRY), if waiting.is_some() => {}

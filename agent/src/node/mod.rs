@@ -12,7 +12,9 @@
 
 mod clock;
 mod config;
+mod enrolment;
 mod feed;
+mod life;
 mod lock;
 mod memory;
 mod report;
@@ -38,8 +40,11 @@ use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
 pub use config::{Config, Tcp, Zone};
+pub use enrolment::{Enrolment, ServiceEntry};
+pub(crate) use report::phase_name;
 
 use feed::Follower;
+use life::OwnLife;
 use state::StateFiles;
 use view::SharedView;
 
@@ -120,11 +125,12 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             }
         }
     });
-    let settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;
+    let mut settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;
     let zones = config.zones().map_err(Error::Config)?;
     let view = Arc::new(SharedView::new(&config, &zones)?);
-    let files = match config.state_dir() {
-        Some(directory) => Some(Arc::new(StateFiles::open(directory, &view)?)),
+    let state_dir = config.state_dir();
+    let files = match &state_dir {
+        Some(directory) => Some(Arc::new(StateFiles::open(directory.clone(), &view)?)),
         None => {
             tracing::warn!(
                 remedy = "set state_dir to a directory that survives a restart",
@@ -137,11 +143,23 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         files.load(&view);
     }
 
+    let own = match config.enrolled() {
+        Some(enrolled) => {
+            let own = OwnLife::new(&config, enrolled.map_err(Error::Config)?, state_dir.as_deref())?;
+            settings.will = Some(own.will_source());
+            Some(own)
+        }
+        None => None,
+    };
+
     let workers = udp::Workers::start(&config, &view, context.stop.clone())?;
     let tcp = tcp::Server::start(&config, workers.addresses(), &view, context.stop.clone()).await?;
     let (client, events) = mqtt::connect(settings);
     let follower = Arc::new(Follower::new(&config, &zones, &view)?);
     report::register(&context.metrics, &view, &follower, &workers, &tcp, files.clone(), &client);
+    if let Some(own) = &own {
+        report::register_life(&context.metrics, own.clone());
+    }
     for address in workers.addresses() {
         tracing::info!(%address, "answering");
     }
@@ -152,7 +170,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let saving = files.map(|files| {
         tokio::spawn(state::keep_saving(files, view.clone(), config.state_interval(), still.clone()))
     });
-    feed::follow(follower, view, client.clone(), events, context.stop.clone()).await;
+    feed::follow(follower, view, own, client.clone(), events, context.stop.clone()).await;
     still.cancel();
     client.close();
     if let Some(saving) = saving {

@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 use resolver_core::answer::Counters;
 use resolver_core::feed::follow::{Phase, ZoneCounters};
 use resolver_core::feed::{Digest, Position, ZoneStatus};
+use resolver_core::life::CONNECTION_BITS;
 use resolver_core::records::ZoneId;
 use resolver_core::wire::Name;
 
 use super::feed::Follower;
+use super::life::OwnLife;
 use super::state::StateFiles;
 use super::trouble::Trouble;
 use super::view::SharedView;
@@ -39,6 +41,47 @@ pub(super) fn register(
         state(registry, files);
     }
     health(registry, view.clone(), follower.clone());
+}
+
+/// Registers what a node that is enrolled tells of its own life.
+pub(super) fn register_life(registry: &Registry, own: Arc<OwnLife>) {
+    registry.collect_with(move |out| {
+        let (incarnation, counters, expiry) = own.report();
+        out.family("incarnation", "Of this node's birth.", Kind::Gauge);
+        // In one number it is more than a sample can tell exactly.
+        let (start, connection) =
+            (incarnation >> CONNECTION_BITS, incarnation & ((1 << CONNECTION_BITS) - 1));
+        out.sample(&[("part", "start")], start as f64);
+        out.sample(&[("part", "connection")], connection as f64);
+        out.family(
+            "certificate_expiry_seconds",
+            "Unix time at which the certificate expires; 0: never.",
+            Kind::Gauge,
+        );
+        out.sample(&[], expiry as f64);
+        for (name, help, value) in [
+            ("births_total", "Births published.", counters.births),
+            (
+                "births_asserted_total",
+                "Of these, because another message stood in their place.",
+                counters.asserted,
+            ),
+            ("beacons_total", "Beacons published.", counters.beacons),
+            (
+                "own_topic_overwritten_total",
+                "Messages on this node's own topic that were not its last word.",
+                counters.overwritten,
+            ),
+            (
+                "own_messages_unfit_total",
+                "Births, beacons and ends that were too large to publish.",
+                counters.unfit,
+            ),
+        ] {
+            out.family(name, help, Kind::Counter);
+            out.sample(&[], value as f64);
+        }
+    });
 }
 
 fn program(registry: &Registry) {
@@ -195,7 +238,7 @@ fn zones(
 }
 
 /// As metrics and logs have it.
-pub(super) fn phase_name(phase: Phase) -> &'static str {
+pub(crate) fn phase_name(phase: Phase) -> &'static str {
     PHASES.iter().find(|(known, _)| *known == phase).map_or("", |(_, name)| name)
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::wire::{Name, Rtype};
 use serde::Deserialize;
@@ -38,6 +38,9 @@ pub struct Config {
     pub watch_interval: u64,
     /// `[broker]`.
     pub broker: Broker,
+    /// `[enrolment]`.
+    #[serde(default)]
+    pub enrolment: Enrolment,
     /// `[update]`.
     #[serde(default)]
     pub update: Update,
@@ -56,6 +59,14 @@ pub struct Config {
     /// The file's directory: what relative names in it mean.
     #[serde(skip)]
     base: PathBuf,
+}
+
+/// `[enrolment]`: whom to believe of nodes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Enrolment {
+    /// Operators' public keys: base64, or names of `.pub` files.
+    pub operators: Vec<String>,
 }
 
 /// `[update]`: DNS UPDATE, over UDP and TCP.
@@ -171,6 +182,11 @@ pub(super) struct ZoneSetup {
 }
 
 impl Config {
+    /// The operators' keys.
+    pub(super) fn operators(&self) -> Result<Vec<VerifyingKey>, Problem> {
+        keys::operators_from_config(&self.enrolment.operators, &self.base)
+    }
+
     /// The TSIG keys, with their secrets.
     pub(super) fn tsig_keys(&self) -> Result<Vec<Key>, Problem> {
         self.tsig_list.iter().map(|tsig| tsig.key(&self.base)).collect()
@@ -412,6 +428,7 @@ impl Document for Config {
             ));
         }
         self.broker.complete(base)?;
+        self.operators()?;
         let tsig = self.tsig_keys()?;
         let mut names: Vec<&Name> = tsig.iter().map(|key| &key.name).collect();
         if let Some(twice) = first_double(&mut names) {

@@ -15,6 +15,8 @@
 mod config;
 #[cfg(feature = "net")]
 mod control;
+#[cfg(feature = "net")]
+mod devices;
 pub mod diff;
 #[cfg(feature = "net")]
 mod engine;
@@ -38,7 +40,7 @@ mod watch;
 pub mod zonefile;
 
 #[cfg(feature = "net")]
-pub use config::{Config, Grant, Tsig, Update, Zone};
+pub use config::{Config, Enrolment, Grant, Tsig, Update, Zone};
 #[cfg(feature = "net")]
 pub use control::{Request, request};
 #[cfg(feature = "net")]

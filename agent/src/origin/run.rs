@@ -16,6 +16,7 @@ use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
 use super::config::{self, Config};
+use super::devices::Devices;
 use super::engine::{Caution, Engine, EngineError, Unstarted};
 use super::keeper::{Clock, Keeper, Task, unix_seconds};
 use super::publisher::SetupError;
@@ -167,6 +168,9 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
 
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
+    let operators = config.operators().map_err(Error::Config)?;
+    let devices = Devices::new(&config.broker.root, operators, config.payload_limit);
+    devices.register(&context.metrics);
     let desk = Desk {
         sources,
         unstarted: engine.unstarted.clone().into(),
@@ -190,6 +194,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         events,
         tasks,
         report,
+        devices,
         clock,
         stop: context.stop.clone(),
         held: None,

@@ -1,12 +1,14 @@
 //! Origins and nodes as real processes, configured through files like anybody's.
 
 mod node;
+mod operator;
 mod origin;
 mod zone;
 
 use std::time::Duration;
 
 pub use node::{Node, NodeBuilder};
+pub use operator::{Operator, status};
 pub use origin::{Origin, OriginBuilder};
 pub use zone::{Zone, address_of};
 

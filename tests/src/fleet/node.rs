@@ -25,6 +25,8 @@ pub struct NodeBuilder {
     memory: Option<String>,
     options: String,
     tcp_options: String,
+    broker_options: String,
+    sections: String,
 }
 
 impl NodeBuilder {
@@ -49,6 +51,24 @@ impl NodeBuilder {
     /// Lines for the top of its configuration.
     pub fn options(mut self, lines: &str) -> Self {
         self.options.push_str(lines);
+        self
+    }
+
+    /// Another name than the one that follows from its port.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    /// Lines for the section `[broker]`.
+    pub fn broker_options(mut self, lines: &str) -> Self {
+        self.broker_options.push_str(lines);
+        self
+    }
+
+    /// Sections for the end of its configuration.
+    pub fn sections(mut self, text: &str) -> Self {
+        self.sections.push_str(text);
         self
     }
 
@@ -86,15 +106,17 @@ impl NodeBuilder {
         }
         let _ = write!(
             text,
-            "[broker]\nhost = \"{}\"\nport = {}\nkeep_alive = 5\n[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
+            "[broker]\nhost = \"{}\"\nport = {}\nkeep_alive = 5\n{}[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
             self.broker.ip(),
             self.broker.port(),
+            self.broker_options,
             metrics.address(),
             self.tcp_options,
         );
         for (apex, key) in &self.zones {
             let _ = write!(text, "[[zone]]\nname = {apex:?}\nkeys = [\"{key}\"]\n");
         }
+        text.push_str(&self.sections);
         text
     }
 }
@@ -123,6 +145,8 @@ impl Node {
             memory: None,
             options: String::new(),
             tcp_options: String::new(),
+            broker_options: String::new(),
+            sections: String::new(),
         }
     }
 
@@ -134,6 +158,11 @@ impl Node {
     /// Where it answers.
     pub fn address(&self) -> SocketAddr {
         self.dns.address()
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// A client of it.

@@ -27,6 +27,7 @@ pub struct OriginBuilder {
     payload_limit: Option<usize>,
     capacity: Option<u32>,
     watch_interval: Option<u64>,
+    sections: String,
 }
 
 impl OriginBuilder {
@@ -57,6 +58,12 @@ impl OriginBuilder {
     /// RRsets for which there is address space, in each zone.
     pub fn capacity(mut self, rrsets: u32) -> Self {
         self.capacity = Some(rrsets);
+        self
+    }
+
+    /// Sections for the end of its configuration.
+    pub fn sections(mut self, text: &str) -> Self {
+        self.sections.push_str(text);
         self
     }
 
@@ -121,6 +128,7 @@ impl OriginBuilder {
                 let _ = writeln!(text, "capacity = {rrsets}");
             }
         }
+        text.push_str(&self.sections);
         text
     }
 }
@@ -148,6 +156,7 @@ impl Origin {
             payload_limit: None,
             capacity: None,
             watch_interval: None,
+            sections: String::new(),
         }
     }
 

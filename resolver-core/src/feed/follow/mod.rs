@@ -46,7 +46,7 @@ use crate::records::ZoneId;
 use crate::time::Instant;
 use crate::wire::Name;
 use resync::Coverage;
-use timing::Jitter;
+pub(crate) use timing::Jitter;
 use window::{Held, Window};
 use zone::{Mode, Queue, Trouble};
 
@@ -88,7 +88,7 @@ pub enum Link {
 
 /// Follows the feeds of a node's zones.
 ///
-/// Getters: `status`. Something happened: `handle_link`, `handle_message`, `handle_applied`, `handle_timeout`.
+/// Getters: `status`, `zones`. Something happened: `handle_link`, `handle_message`, `handle_applied`, `handle_timeout`.
 /// What is to be done: `poll_work`, `poll_subscription`, `poll_at`. Late and spurious calls are harmless.
 pub struct Feed<'m> {
     zones: &'m mut [ZoneFeed],
@@ -111,7 +111,7 @@ pub struct Feed<'m> {
 }
 
 /// Longest topic root, so that the longest zone name fits a topic behind it.
-const MAX_ROOT: usize = 100;
+pub(crate) const MAX_ROOT: usize = 100;
 
 impl<'m> Feed<'m> {
     /// `root` is the topic root (at most 100 octets and 3 levels; with a longer one no zone can be added);
@@ -230,6 +230,11 @@ impl<'m> Feed<'m> {
         let zones = &self.zones[..self.zone_count];
         let likely = zones.get(usize::from(zone.0)).filter(|likely| likely.zone == zone);
         likely.or_else(|| zones.iter().find(|candidate| candidate.zone == zone)).map(ZoneFeed::status)
+    }
+
+    /// The zones followed, in the order in which they were added: apex, number in the view, phase.
+    pub fn zones(&self) -> impl ExactSizeIterator<Item = (&Name, ZoneId, Phase)> + Clone {
+        self.zones[..self.zone_count].iter().map(|zone| (&zone.apex, zone.zone, zone.phase()))
     }
 
     /// The place of `apex` in the order of names, or where it would be put.

@@ -65,10 +65,10 @@ impl Backoff {
 }
 
 /// A stream of numbers that keeps nodes from acting in step (SplitMix64; not for cryptography).
-pub(super) struct Jitter(u64);
+pub(crate) struct Jitter(u64);
 
 impl Jitter {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -81,7 +81,7 @@ impl Jitter {
     }
 
     /// From a half to the whole of `span`.
-    pub(super) fn spread(&mut self, span: Duration) -> Duration {
+    pub(crate) fn spread(&mut self, span: Duration) -> Duration {
         let half = span.as_micros() as u64 / 2;
         Duration::from_micros(half + self.next() % (half + 1))
     }

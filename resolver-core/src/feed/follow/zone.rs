@@ -160,8 +160,8 @@ impl ZoneFeed {
         self.subscribed = Subscribed::NOTHING;
     }
 
-    pub(super) fn status(&self) -> ZoneStatus {
-        let phase = match (&self.trouble, &self.mode) {
+    pub(super) fn phase(&self) -> Phase {
+        match (&self.trouble, &self.mode) {
             (Some(Trouble::Full), _) => Phase::Full,
             (Some(Trouble::Diverged), _) => Phase::Diverged,
             (None, Mode::Resyncing(_)) => Phase::Resyncing,
@@ -169,9 +169,12 @@ impl ZoneFeed {
             (None, Mode::Following) if self.wants_resync => Phase::Resyncing,
             (None, Mode::Following) if self.fetching => Phase::Fetching,
             (None, Mode::Following) => Phase::Live,
-        };
+        }
+    }
+
+    pub(super) fn status(&self) -> ZoneStatus {
         ZoneStatus {
-            phase,
+            phase: self.phase(),
             served: self.served,
             head: self.head,
             heard_at: self.heard_at,

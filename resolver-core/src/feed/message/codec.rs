@@ -1,84 +1,26 @@
-//! The octets of a message's body: postcard's encoding (varints, little-endian base 128; byte arrays behind
-//! their length), read strictly and without copying.
-//!
-//! Written out here instead of derived, because a follower must not take two encodings of one value for
-//! the same (postcard's own reader allows over-long varints), and because changes are read lazily from the
-//! message's octets. The tests compare it with the `postcard` crate.
+//! The octets of a message's body: the encoding of [`crate::codec`], and lists of changes in it.
 
 use super::FeedError;
-use crate::feed::Digest;
+use crate::codec::{Reader, Writer, varint_len};
 use crate::records::{Change, Rdatas};
-use crate::wire::{RelativeName, Rtype};
-
-/// Reads a body from its front.
-#[derive(Clone, Copy)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+use crate::wire::{Malformed, RelativeName, Rtype};
 
 impl<'a> Reader<'a> {
-    pub(super) fn octet(&mut self) -> Result<u8, FeedError> {
-        let (&first, rest) = self.0.split_first().ok_or(FeedError::Malformed)?;
-        self.0 = rest;
-        Ok(first)
-    }
-
-    fn octets(&mut self, count: usize) -> Result<&'a [u8], FeedError> {
-        let (front, rest) = self.0.split_at_checked(count).ok_or(FeedError::Malformed)?;
-        self.0 = rest;
-        Ok(front)
-    }
-
-    /// At most 10 octets, shortest form only.
-    pub(super) fn varint(&mut self) -> Result<u64, FeedError> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let octet = self.octet()?;
-            let bits = u64::from(octet & 0x7F);
-            // Of the tenth octet only the lowest bit fits.
-            if bits << shift >> shift != bits {
-                return Err(FeedError::Malformed);
-            }
-            value |= bits << shift;
-            if octet & 0x80 == 0 {
-                let shortest = octet != 0 || shift == 0;
-                return if shortest { Ok(value) } else { Err(FeedError::Malformed) };
-            }
-        }
-        Err(FeedError::Malformed)
-    }
-
-    pub(super) fn varint_u32(&mut self) -> Result<u32, FeedError> {
-        self.varint()?.try_into().map_err(|_| FeedError::Malformed)
-    }
-
-    pub(super) fn digest(&mut self) -> Result<Digest, FeedError> {
-        let octets = self.octets(Digest::LEN)?;
-        octets.try_into().map(Digest::from_bytes).map_err(|_| FeedError::Malformed)
-    }
-
-    fn byte_array(&mut self) -> Result<&'a [u8], FeedError> {
-        let length = self.varint_u32()?;
-        self.octets(length as usize)
-    }
-
-    pub(super) fn change(&mut self) -> Result<Change<'a>, FeedError> {
-        let owner = RelativeName::from_wire(self.byte_array()?).map_err(|_| FeedError::Malformed)?;
-        let rtype = Rtype(self.varint()?.try_into().map_err(|_| FeedError::Malformed)?);
+    pub(super) fn change(&mut self) -> Result<Change<'a>, Malformed> {
+        let owner = RelativeName::from_wire(self.byte_array()?).map_err(|_| Malformed)?;
+        let rtype = Rtype(self.varint_u16()?);
         let ttl = self.varint_u32()?;
-        let rdatas = Rdatas::from_wire(rtype, self.byte_array()?).ok_or(FeedError::Malformed)?;
+        let rdatas = Rdatas::from_wire(rtype, self.byte_array()?).ok_or(Malformed)?;
         if !is_stored(rtype) || ttl > MAX_TTL {
-            return Err(FeedError::Malformed);
+            return Err(Malformed);
         }
         Ok(Change { owner, rtype, ttl, rdatas })
     }
 
     /// What remains is a list of changes, not checked yet.
-    pub(super) fn changes(mut self) -> Result<Changes<'a>, FeedError> {
+    pub(super) fn changes(mut self) -> Result<Changes<'a>, Malformed> {
         let count = self.varint_u32()?;
         Ok(Changes { body: self.0, count })
-    }
-
-    pub(super) fn end(self) -> Result<(), FeedError> {
-        if self.0.is_empty() { Ok(()) } else { Err(FeedError::Malformed) }
     }
 }
 
@@ -110,7 +52,7 @@ impl<'a> Changes<'a> {
         for _ in 0..self.count {
             check(&reader.change()?)?;
         }
-        reader.end()
+        Ok(reader.end()?)
     }
 }
 
@@ -131,37 +73,7 @@ impl<'a> Iterator for Changes<'a> {
     }
 }
 
-/// Writes into a slice; overflow ends as `None`.
-pub(super) struct Writer<'o> {
-    out: &'o mut [u8],
-    len: usize,
-}
-
-impl<'o> Writer<'o> {
-    pub(super) fn new(out: &'o mut [u8]) -> Self {
-        Self { out, len: 0 }
-    }
-
-    pub(super) fn octets(&mut self, octets: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(octets.len())?;
-        self.out.get_mut(self.len..end)?.copy_from_slice(octets);
-        self.len = end;
-        Some(())
-    }
-
-    pub(super) fn varint(&mut self, mut value: u64) -> Option<()> {
-        while value >= 0x80 {
-            self.octets(&[value as u8 | 0x80])?;
-            value >>= 7;
-        }
-        self.octets(&[value as u8])
-    }
-
-    fn byte_array(&mut self, octets: &[u8]) -> Option<()> {
-        self.varint(octets.len() as u64)?;
-        self.octets(octets)
-    }
-
+impl Writer<'_> {
     pub(super) fn changes<'c>(&mut self, changes: impl Iterator<Item = Change<'c>> + Clone) -> Option<()> {
         self.varint(changes.clone().count() as u64)?;
         for change in changes {
@@ -172,10 +84,6 @@ impl<'o> Writer<'o> {
         }
         Some(())
     }
-
-    pub(super) fn written(&self) -> &[u8] {
-        &self.out[..self.len]
-    }
 }
 
 /// Octets that one change takes in a body; with [`super::OVERHEAD`] the origin packs messages to the limit.
@@ -183,10 +91,6 @@ pub fn encoded_len(change: &Change<'_>) -> usize {
     let (owner, rdatas) = (change.owner.as_wire().len(), change.rdatas.as_wire().len());
     let varints = [owner as u64, change.rtype.0.into(), change.ttl.into(), rdatas as u64];
     owner + rdatas + varints.map(varint_len).iter().sum::<usize>()
-}
-
-fn varint_len(value: u64) -> usize {
-    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
 }
 
 /// Types that no zone holds: 0 (reserved), OPT, and the QTYPEs and meta types 249–255 (RFC 6895 section 3.1).

@@ -26,9 +26,9 @@ pub use codec::{Changes, encoded_len};
 pub use seal::{seal_bucket, seal_change_set, seal_head};
 
 use super::{BucketId, Digest};
-use crate::wire::Name;
+use crate::codec::Reader;
 use crate::wire::name::MAX_NAME;
-use codec::Reader;
+use crate::wire::{Malformed, Name};
 
 /// The version octet of every message.
 pub const VERSION: u8 = 1;
@@ -171,6 +171,12 @@ impl fmt::Display for FeedError {
 }
 
 impl core::error::Error for FeedError {}
+
+impl From<Malformed> for FeedError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
 
 /// Reads, checks and verifies `payload` received on a topic of kind `kind` of `zone`. Verification comes before any
 /// look at the body beyond its framing. Bounded by the payload's length and a signature check for each of `keys`.

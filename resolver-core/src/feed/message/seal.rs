@@ -2,8 +2,8 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 
-use super::codec::Writer;
 use super::{Head, Kind, Position, SignedText, VERSION};
+use crate::codec::Writer;
 use crate::feed::{BucketId, Digest};
 use crate::records::Change;
 use crate::wire::Name;

@@ -1,0 +1,255 @@
+//! Driving the core's [`Life`]: Wills, births, beacons and the end, for a node that is enrolled.
+//!
+//! What is published when is decided there; here is the connection, the count of starts, and the load of the machine.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use resolver_core::feed::Feed;
+use resolver_core::feed::follow::Link;
+use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
+use resolver_core::life::message::{MAX_NOTICE, parse_certificate};
+use resolver_core::life::{
+    Announcement, Delivery, End, Heard, Life, LifeCounters, NodeError, Settings, Transmit,
+};
+use resolver_core::view::View;
+
+use super::config::Config;
+use super::enrolment::Enrolled;
+use super::{Error, clock};
+use crate::config::Problem;
+use crate::mqtt::{Client, Unsent, Will, WillSource};
+
+/// The node's own life, for the feed task and for metrics.
+pub(super) struct OwnLife {
+    life: Mutex<Life<'static>>,
+    speech: Mutex<Speech>,
+    /// Unix seconds; 0: never.
+    expiry: u64,
+}
+
+/// What is only the feed task's.
+struct Speech {
+    /// The birth of this connection is not published, so its topic is not subscribed to yet.
+    listens: bool,
+    out: Vec<u8>,
+    load: Load,
+}
+
+impl OwnLife {
+    /// Nothing is published before a connection is up.
+    pub(super) fn new(
+        config: &Config,
+        enrolled: Enrolled,
+        state_dir: Option<&Path>,
+    ) -> Result<Arc<Self>, Error> {
+        let refused = |error: NodeError| {
+            Error::Config(Problem::new("enrolment", error, "enrol this node again with `fingerpost enroll`"))
+        };
+        let expiry = parse_certificate(enrolled.identity.certificate()).map_err(refused)?.expiry;
+        if expiry != 0 && expiry <= unix_seconds() {
+            tracing::warn!(
+                expiry,
+                remedy = "enrol this node again with `fingerpost enroll`",
+                "this node's certificate has expired: others will not believe its births"
+            );
+        }
+        let seed = getrandom::u64().map_err(|error| Error::Memory(0, io::Error::other(error)))?;
+        let settings = Settings { root: &config.broker.root, boot: count_start(state_dir), seed };
+        let announcement = Announcement {
+            software: concat!("fingerpost ", env!("CARGO_PKG_VERSION")),
+            addresses: enrolled.addresses,
+            place: enrolled.place,
+            payload_limit: config.payload_limit.try_into().unwrap_or(u32::MAX),
+            last_reset: "",
+            services: enrolled.services,
+        };
+        let life = Life::new(enrolled.identity, announcement, settings, clock::now()).map_err(refused)?;
+        let room = config.payload_limit.clamp(MAX_NOTICE, DEFAULT_PAYLOAD_LIMIT);
+        let speech = Speech { listens: false, out: vec![0; room], load: Load::default() };
+        Ok(Arc::new(Self { life: Mutex::new(life), speech: Mutex::new(speech), expiry }))
+    }
+
+    /// Asked before each attempt to connect.
+    pub(super) fn will_source(self: &Arc<Self>) -> WillSource {
+        let own = self.clone();
+        Arc::new(move || {
+            let mut out = [0; MAX_NOTICE];
+            let will = own.life.lock().will(&mut out)?;
+            Some(Will {
+                topic: will.topic.as_str().to_owned(),
+                payload: Bytes::copy_from_slice(&out[..will.length]),
+            })
+        })
+    }
+
+    pub(super) fn handle_link(&self, link: Link) {
+        self.speech.lock().listens = false;
+        self.life.lock().handle_link(link, clock::now());
+    }
+
+    /// False if the message is on another topic than the node's own.
+    pub(super) fn handle_message(&self, topic: &str, payload: &[u8]) -> bool {
+        match self.life.lock().handle_message(topic, payload, clock::now()) {
+            Err(NodeError::Topic) => return false,
+            Ok(Heard::Own) => {}
+            Ok(Heard::Overwritten) => tracing::info!(topic, "another message stands where our birth belongs"),
+            Ok(Heard::Outdated) => tracing::warn!(
+                topic,
+                remedy = "see whether another node has this one's key; after a restored backup it is well",
+                "a later message of this node's own key is there: connecting anew to go beyond it"
+            ),
+            Err(error) => tracing::warn!(topic, "somebody else writes on our topic: {error}"),
+        }
+        true
+    }
+
+    pub(super) fn handle_change(&self) {
+        self.life.lock().handle_change();
+    }
+
+    /// Publishes what is to be published.
+    pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, client: &Client) {
+        let now = clock::now();
+        let Speech { listens, out, load } = &mut *self.speech.lock();
+        let load = load.look();
+        while let Some(transmit) = {
+            let mut life = self.life.lock();
+            life.poll_transmit(feed, view, load, now, out)
+        } {
+            publish(client, &transmit, &out[..transmit.length]);
+            if transmit.delivery == Delivery::Retained && !*listens {
+                // After the birth, so that no earlier word of ours comes back.
+                *listens = client.subscribe(&transmit.topic, true).is_ok();
+            }
+        }
+        let reconnects = self.life.lock().poll_reconnect(now);
+        if reconnects {
+            client.reconnect();
+        }
+    }
+
+    pub(super) fn poll_at(&self) -> Option<resolver_core::Instant> {
+        self.life.lock().poll_at()
+    }
+
+    /// The last word: a stop is an end, and so a death. It goes out before the goodbye to the broker.
+    pub(super) fn farewell(&self, client: &Client) {
+        let mut out = [0; MAX_NOTICE];
+        let farewell = self.life.lock().farewell(End::Death, &mut out);
+        if let Some(transmit) = farewell {
+            publish(client, &transmit, &out[..transmit.length]);
+        }
+    }
+
+    /// The incarnation, what was published, and when the certificate expires (Unix seconds; 0: never).
+    pub(super) fn report(&self) -> (u64, LifeCounters, u64) {
+        let life = self.life.lock();
+        (life.incarnation(), life.counters(), self.expiry)
+    }
+}
+
+fn publish(client: &Client, transmit: &Transmit, payload: &[u8]) {
+    let (topic, payload) = (transmit.topic.as_str(), Bytes::copy_from_slice(payload));
+    let octets = payload.len();
+    let result = match transmit.delivery {
+        Delivery::Retained => client.publish(topic, payload, true, TOKEN),
+        Delivery::Fleeting => client.report(topic, payload),
+    };
+    match result {
+        Ok(()) => tracing::debug!(topic, octets, delivery = ?transmit.delivery, "published"),
+        // The connection that comes next is told everything anew.
+        Err(Unsent::Offline) => {}
+        Err(error) => tracing::warn!(topic, octets, "not published: {error}"),
+    }
+}
+
+/// Higher with each start: what was kept last and one more, or the time in seconds where that is higher, so that
+/// neither a lost file nor a lost clock leads back.
+fn count_start(state_dir: Option<&Path>) -> u64 {
+    let Some(file) = state_dir.map(|directory| directory.join(BOOT_FILE)) else { return unix_seconds() };
+    let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let boot = kept.map_or(0, |kept| kept.saturating_add(1)).max(unix_seconds());
+    let beside = file.with_extension("tmp");
+    let saved = fs::write(&beside, format!("{boot}\n")).and_then(|()| fs::rename(&beside, &file));
+    if let Err(error) = saved {
+        tracing::warn!(file = %file.display(), %error, "the count of starts is not kept; the clock has to do");
+    }
+    boot
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The machine's load, looked at once in a while.
+#[derive(Default)]
+struct Load {
+    looked_at: Option<Instant>,
+    last: u8,
+}
+
+impl Load {
+    fn look(&mut self) -> u8 {
+        if self.looked_at.is_none_or(|looked_at| looked_at.elapsed() >= LOAD_PAUSE) {
+            self.looked_at = Some(Instant::now());
+            // Where it cannot be read, nothing is known against the node.
+            self.last = fs::read_to_string("/proc/loadavg").map_or(0, |text| load_of(&text, cores()));
+        }
+        self.last
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+/// The last minute's load average, 255 where every core is busy.
+fn load_of(text: &str, cores: usize) -> u8 {
+    let average = text.split(' ').next().and_then(|first| first.parse::<f64>().ok()).unwrap_or(0.0);
+    // A cast saturates.
+    (average / cores as f64 * 255.0) as u8
+}
+
+/// Births and the farewell are not waited for.
+const TOKEN: u64 = 0;
+/// In `state_dir`.
+const BOOT_FILE: &str = "starts";
+/// The system itself looks every 5 s.
+const LOAD_PAUSE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn starts_are_counted_beyond_clock_and_file() {
+        let directory = std::env::temp_dir().join(format!("fingerpost-starts-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let now = unix_seconds();
+        let first = count_start(Some(&directory));
+        assert!(first >= now && first <= now + 10);
+        assert!(count_start(Some(&directory)) > first);
+        // A clock that went back, or a file from a machine whose clock was ahead.
+        fs::write(directory.join(BOOT_FILE), format!("{}\n", now + 1_000_000)).unwrap();
+        assert_eq!(count_start(Some(&directory)), now + 1_000_001);
+        fs::write(directory.join(BOOT_FILE), "damaged").unwrap();
+        assert!(count_start(Some(&directory)) >= now);
+        assert!(count_start(Some(Path::new("/nowhere/at/all"))) >= now);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn load_is_a_share_of_all_cores() {
+        assert_eq!(load_of("0.00 0.01 0.05 1/80 1234", 2), 0);
+        assert_eq!(load_of("1.00 0.01 0.05 1/80 1234", 2), 127);
+        assert_eq!(load_of("9.50 0.01 0.05 1/80 1234", 2), 255);
+        assert_eq!(load_of("", 2), 0);
+    }
+}

@@ -1,0 +1,288 @@
+//! The fleet as the broker's messages tell it: only what is authentic, and apart from it what is not.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::VerifyingKey;
+use resolver_core::feed::message::{self, Head, Kind, Message};
+use resolver_core::feed::{FeedError, Topic};
+use resolver_core::life::message::{open_beacon, open_notice};
+use resolver_core::life::{
+    Beacon, Birth, Certificate, NodeTopic, NodeTopicKind, Notice, Place, Presence, State, Trust, ZoneState,
+};
+use resolver_core::wire::Name;
+
+/// All that is known.
+pub(super) struct Fleet {
+    root: String,
+    operators: Vec<VerifyingKey>,
+    zones: BTreeMap<Name, Zone>,
+    /// The largest message that the origin may publish, if that is known.
+    pub(super) payload_limit: Option<u32>,
+    /// By region and name.
+    nodes: BTreeMap<(String, String), Node>,
+    /// Topics whose last message is not believed, and why.
+    refused: BTreeMap<String, String>,
+    /// Since when it is listened without a break.
+    listening: Option<Instant>,
+}
+
+/// A zone whose head is followed.
+pub(super) struct Zone {
+    keys: Vec<VerifyingKey>,
+    pub(super) head: Option<Head>,
+}
+
+/// A node.
+pub(super) struct Node {
+    presence: Presence,
+    key: VerifyingKey,
+    pub(super) certificate_serial: u64,
+    pub(super) certificate_expiry: u64,
+    /// What its last birth said, if it came.
+    pub(super) birth: Option<Said>,
+    pub(super) report: Option<Reported>,
+    pub(super) zones: BTreeMap<Name, ZoneState>,
+}
+
+/// What a birth said.
+pub(super) struct Said {
+    pub(super) software: String,
+    pub(super) addresses: Vec<String>,
+    pub(super) place: Option<Place>,
+    pub(super) payload_limit: u32,
+    pub(super) last_reset: String,
+    /// Name, port, capacity, weight.
+    pub(super) services: Vec<(String, u16, u32, u16)>,
+}
+
+/// What the last beacon said, besides zones.
+pub(super) struct Reported {
+    incarnation: u64,
+    sequence: u32,
+    pub(super) at: Instant,
+    pub(super) uptime: u32,
+    pub(super) load: u8,
+    pub(super) zone_count: u32,
+}
+
+/// How a node is, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Up,
+    /// It should have reported.
+    Silent,
+    Asleep,
+    Dead,
+}
+
+impl Condition {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Silent => "silent",
+            Self::Asleep => "asleep",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Fleet {
+    pub(super) fn new(
+        root: String,
+        operators: Vec<VerifyingKey>,
+        zones: Vec<(Name, Vec<VerifyingKey>)>,
+        payload_limit: Option<u32>,
+    ) -> Self {
+        let zones = zones.into_iter().map(|(apex, keys)| (apex, Zone { keys, head: None })).collect();
+        let (nodes, refused) = (BTreeMap::new(), BTreeMap::new());
+        Self { root, operators, zones, payload_limit, nodes, refused, listening: None }
+    }
+
+    pub(super) fn root(&self) -> &str {
+        &self.root
+    }
+
+    pub(super) fn zones(&self) -> impl Iterator<Item = &Name> {
+        self.zones.keys()
+    }
+
+    pub(super) fn heads(&self) -> impl Iterator<Item = (&Name, Option<&Head>)> {
+        self.zones.iter().map(|(apex, zone)| (apex, zone.head.as_ref()))
+    }
+
+    /// Regions, names and nodes.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &str, &Node)> {
+        self.nodes.iter().map(|((region, name), node)| (region.as_str(), name.as_str(), node))
+    }
+
+    pub(super) fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.refused.iter().map(|(topic, reason)| (topic.as_str(), reason.as_str()))
+    }
+
+    /// A new connection: what was missed meanwhile is not held against anybody.
+    pub(super) fn connected(&mut self, now: Instant) {
+        self.listening = Some(now);
+    }
+
+    /// How `node` is.
+    pub(super) fn condition(&self, node: &Node, now: Instant) -> Condition {
+        match node.presence.state() {
+            State::Asleep => Condition::Asleep,
+            State::Dead => Condition::Dead,
+            State::Up | State::Unknown => {
+                let since = self.listening.max(node.report.as_ref().map(|report| report.at));
+                let silent = since.is_some_and(|since| now.duration_since(since) > SILENCE);
+                if silent { Condition::Silent } else { Condition::Up }
+            }
+        }
+    }
+
+    /// Whether every node that is up has told of all its zones.
+    pub(super) fn is_complete(&self, now: Instant) -> bool {
+        self.nodes.values().all(|node| {
+            let told =
+                node.report.as_ref().is_some_and(|report| node.zones.len() >= report.zone_count as usize);
+            told || self.condition(node, now) != Condition::Up
+        })
+    }
+
+    /// A message; `wall` are Unix seconds. True if it changed something.
+    pub(super) fn handle_message(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        now: Instant,
+        wall: Option<u64>,
+    ) -> bool {
+        let result = match NodeTopic::parse(&self.root, topic) {
+            Some(NodeTopic { kind: NodeTopicKind::Notice, region, node }) => {
+                let key = (region.as_str().to_owned(), node.as_str().to_owned());
+                if payload.is_empty() {
+                    // Cleared: nothing is claimed any more, and nothing is refused.
+                    return self.nodes.remove(&key).is_some() | self.refused.remove(topic).is_some();
+                }
+                let trust = Trust { operators: &self.operators, wall };
+                let notice = open_notice(&trust, region, node, payload);
+                notice.map(|notice| self.notice(key, &notice)).map_err(|error| error.to_string())
+            }
+            Some(NodeTopic { kind: NodeTopicKind::Beacon, region, node }) => {
+                let key = (region.as_str().to_owned(), node.as_str().to_owned());
+                match self.nodes.get_mut(&key) {
+                    Some(known) => match open_beacon(&known.key, region, node, payload) {
+                        Ok(beacon) => Ok(known.beacon(&beacon, now)),
+                        Err(error) => Err(error.to_string()),
+                    },
+                    // Nobody to believe it of: its birth is missing, or listed as refused.
+                    None => return false,
+                }
+            }
+            None => match Topic::parse(&self.root, topic) {
+                Some(Topic::Head { zone }) if !payload.is_empty() => {
+                    self.head(&zone, payload).map_err(|error| error.to_string())
+                }
+                _ => return false,
+            },
+        };
+        match result {
+            Ok(changed) => self.refused.remove(topic).is_some() | changed,
+            Err(_) if self.refused.len() >= MAX_REFUSED && !self.refused.contains_key(topic) => false,
+            Err(reason) => self.refused.insert(topic.to_owned(), reason.clone()) != Some(reason),
+        }
+    }
+
+    fn notice(&mut self, key: (String, String), notice: &Notice<'_>) -> bool {
+        let Certificate { key: public, serial, expiry, .. } = *notice.certificate();
+        let node = self.nodes.entry(key).or_insert_with(|| Node::new(public));
+        if !node.presence.handle_notice(notice) {
+            return false;
+        }
+        (node.key, node.certificate_serial, node.certificate_expiry) = (public, serial, expiry);
+        if let Notice::Birth(birth) = notice {
+            node.birth = Some(Said::of(birth));
+        }
+        true
+    }
+
+    fn head(&mut self, zone: &Name, payload: &[u8]) -> Result<bool, FeedError> {
+        let Some(known) = self.zones.get_mut(zone) else { return Ok(false) };
+        let Message::Head(head) = message::open(Kind::Head, zone, &known.keys, payload)? else {
+            return Err(FeedError::Malformed);
+        };
+        let is_news = known.head.is_none_or(|before| before.position < head.position);
+        if is_news {
+            known.head = Some(head);
+        }
+        Ok(is_news)
+    }
+}
+
+impl Node {
+    fn new(key: VerifyingKey) -> Self {
+        Self {
+            presence: Presence::UNKNOWN,
+            key,
+            certificate_serial: 0,
+            certificate_expiry: 0,
+            birth: None,
+            report: None,
+            zones: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn incarnation(&self) -> u64 {
+        self.presence.incarnation()
+    }
+
+    fn beacon(&mut self, beacon: &Beacon<'_>, now: Instant) -> bool {
+        if !self.presence.handle_beacon(beacon.incarnation) {
+            return false;
+        }
+        let is_old = self.report.as_ref().is_some_and(|report| {
+            report.incarnation == beacon.incarnation
+                && beacon.sequence.wrapping_sub(report.sequence).wrapping_sub(1) >= u32::MAX / 2
+        });
+        if is_old {
+            return false;
+        }
+        let is_other = self.report.as_ref().is_none_or(|report| report.incarnation != beacon.incarnation);
+        if is_other || self.zones.len() > beacon.zone_count as usize {
+            self.zones.clear();
+        }
+        for state in beacon.zones {
+            self.zones.insert(state.zone.clone(), state);
+        }
+        self.report = Some(Reported {
+            incarnation: beacon.incarnation,
+            sequence: beacon.sequence,
+            at: now,
+            uptime: beacon.uptime,
+            load: beacon.load,
+            zone_count: beacon.zone_count,
+        });
+        true
+    }
+}
+
+impl Said {
+    fn of(birth: &Birth<'_>) -> Self {
+        Self {
+            software: birth.software.to_owned(),
+            addresses: birth.addresses.map(|address| address.to_string()).collect(),
+            place: birth.place,
+            payload_limit: birth.payload_limit,
+            last_reset: birth.last_reset.to_owned(),
+            services: birth
+                .services
+                .map(|service| {
+                    (service.name.as_str().to_owned(), service.port, service.capacity, service.weight)
+                })
+                .collect(),
+        }
+    }
+}
+
+/// Whoever floods the broker with forgeries need not fill our memory, too.
+const MAX_REFUSED: usize = 1_000;
+/// Nodes report at least every 80 s.
+const SILENCE: Duration = Duration::from_secs(84);

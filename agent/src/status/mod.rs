@@ -1,0 +1,259 @@
+//! `fingerpost status`: what the broker tells of the whole fleet.
+//!
+//! It only reads: births and ends (retained), beacons as they come, and the heads of the zones whose keys it has.
+//! What is not authentic is listed apart, with the reason.
+
+mod config;
+mod fleet;
+mod show;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration as Time, Instant, SystemTime};
+
+use resolver_core::feed::Topic;
+use resolver_core::life::NodeTopicKind;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::mqtt::{self, Client, Event, Unsent};
+use config::Setup;
+use fleet::Fleet;
+
+/// What is asked.
+pub struct Question<'a> {
+    /// The configuration file.
+    pub config: &'a Path,
+    /// Operators' public keys besides those of the file.
+    pub operators: &'a [String],
+    /// How to answer.
+    pub form: Form,
+    /// For how long.
+    pub duration: Duration,
+}
+
+/// How to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Table,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// For how long to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duration {
+    /// Until every node has reported, or for so long; then answer once.
+    Once(Time),
+    /// For ever; answer whenever something changed.
+    Watch,
+}
+
+/// Asks and answers. Fails if the configuration cannot be used or the broker is not reached.
+pub fn run(question: &Question<'_>) -> ExitCode {
+    let outcome = config::load(question.config, question.operators).and_then(|setup| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("no thread to run on: {error}"))?;
+        runtime.block_on(look(question, setup))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fingerpost: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
+    let Setup { settings, root, trust, zones, payload_limit } = setup;
+    let (host, port) = (settings.host.clone(), settings.port);
+    let (client, mut events) = mqtt::connect(settings);
+    let unreachable = |reason: &str| {
+        format!(
+            "the broker {host}:{port} is not reached: {reason}\n  remedy: see that it runs and that [broker] is right: \
+             host, port, user, password, TLS"
+        )
+    };
+    let mut watching = Watching {
+        fleet: Fleet::new(root, trust, zones, payload_limit),
+        up_at: None,
+        changed_at: Instant::now(),
+    };
+    connected(&mut events).await.map_err(|reason| unreachable(&reason))?;
+    watching.subscribe(&client).await?;
+    match question.duration {
+        Duration::Once(patience) => {
+            let waited = timeout(patience, watching.until_complete(&client, &mut events)).await;
+            client.close();
+            answer(question.form, &watching.fleet, waited.is_ok()).map_err(|error| error.to_string())
+        }
+        Duration::Watch => watching.go_on(question.form, &client, &mut events).await,
+    }
+}
+
+/// Waits for the first connection; the error is the last reason why there is none.
+async fn connected(events: &mut mpsc::Receiver<Event>) -> Result<(), String> {
+    let mut last_reason = "no answer".to_owned();
+    let result = timeout(CONNECT_PATIENCE, async {
+        let mut failures = 0;
+        loop {
+            match events.recv().await {
+                Some(Event::Up) => return Some(()),
+                Some(Event::Down(reason)) => {
+                    last_reason = reason;
+                    failures += 1;
+                    if failures == CONNECT_ATTEMPTS {
+                        return None;
+                    }
+                }
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    })
+    .await;
+    result.ok().flatten().ok_or(last_reason)
+}
+
+struct Watching {
+    fleet: Fleet,
+    /// When the current connection was made.
+    up_at: Option<Instant>,
+    /// When a message last changed something.
+    changed_at: Instant,
+}
+
+impl Watching {
+    /// Births come before beacons, whose keys they bring.
+    async fn subscribe(&mut self, client: &Client) -> Result<(), String> {
+        let now = Instant::now();
+        self.up_at = Some(now);
+        self.changed_at = now;
+        self.fleet.connected(now);
+        let root = self.fleet.root();
+        let of_nodes = [NodeTopicKind::Notice, NodeTopicKind::Beacon].map(|kind| kind.filter(root, None));
+        let mut filters: Vec<String> =
+            of_nodes.into_iter().flatten().map(|filter| filter.as_str().into()).collect();
+        let heads = self.fleet.zones().map(|zone| Topic::Head { zone: zone.clone() }.format(root));
+        filters.extend(heads.flatten().map(|filter| filter.as_str().to_owned()));
+        for filter in filters {
+            loop {
+                match client.subscribe(&filter, true) {
+                    Ok(()) => break,
+                    Err(Unsent::Busy) => sleep(SETTLE).await,
+                    // The next connection subscribes anew.
+                    Err(Unsent::Offline) => return Ok(()),
+                    Err(error) => return Err(format!("cannot subscribe to {filter}: {error}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, event: Event, client: &Client) -> Result<(), String> {
+        match event {
+            Event::Up => self.subscribe(client).await?,
+            Event::Down(_) => self.up_at = None,
+            Event::Message { topic, payload, .. } => {
+                if self.fleet.handle_message(&topic, &payload, Instant::now(), unix_seconds()) {
+                    self.changed_at = Instant::now();
+                }
+            }
+            Event::Acked(_) | Event::Refused { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Until what is retained has come and every node that is up has told of all its zones.
+    async fn until_complete(
+        &mut self,
+        client: &Client,
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), String> {
+        let mut told = false;
+        loop {
+            let settled = self.up_at.is_some_and(|up_at| up_at.elapsed() >= RETAINED_TIME)
+                && self.changed_at.elapsed() >= SETTLE;
+            if settled && self.fleet.is_complete(Instant::now()) {
+                return Ok(());
+            }
+            if settled && !told {
+                told = true;
+                if io::stderr().is_terminal() {
+                    eprintln!(
+                        "Waiting for reports, which come at least every 80 s (--watch shows what is known so far)"
+                    );
+                }
+            }
+            match timeout(SETTLE, events.recv()).await {
+                Ok(Some(event)) => self.take(event, client).await?,
+                Ok(None) => return Ok(()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn go_on(
+        &mut self,
+        form: Form,
+        client: &Client,
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), String> {
+        let mut shown_at: Option<Instant> = None;
+        loop {
+            let is_due = |shown_at: Instant| {
+                let age = shown_at.elapsed();
+                age >= TICK || age >= REDRAW && shown_at < self.changed_at
+            };
+            if shown_at.is_none_or(is_due) {
+                shown_at = Some(Instant::now());
+                if form == Form::Table {
+                    // Home, and clear what is below.
+                    print!("\x1b[H\x1b[2J");
+                }
+                answer(form, &self.fleet, true).map_err(|error| error.to_string())?;
+            }
+            match timeout(REDRAW, events.recv()).await {
+                Ok(Some(event)) => self.take(event, client).await?,
+                Ok(None) => return Ok(()),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn answer(form: Form, fleet: &Fleet, complete: bool) -> io::Result<()> {
+    let report = show::Report::of(fleet, Instant::now());
+    let text = match form {
+        Form::Table => show::table(&report, complete),
+        Form::Json => show::json(&report, complete),
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn unix_seconds() -> Option<u64> {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// Either MQTT version, with a broker that just restarts in between.
+const CONNECT_ATTEMPTS: u32 = 4;
+/// A broker that drops packets is not waited for any longer.
+const CONNECT_PATIENCE: Time = Time::from_secs(10);
+/// What is retained comes within this, on a link that is not worse than most.
+const RETAINED_TIME: Time = Time::from_secs(1);
+/// Nothing more comes where nothing came for so long.
+const SETTLE: Time = Time::from_millis(200);
+/// People read no faster.
+const REDRAW: Time = Time::from_millis(500);
+/// Ages and silence change without messages.
+const TICK: Time = Time::from_secs(10);

@@ -1,0 +1,352 @@
+//! The answer: a table for people, or JSON for machines.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use data_encoding::HEXLOWER;
+use resolver_core::feed::follow::Phase;
+use resolver_core::feed::{Digest, Head, Position};
+use resolver_core::life::ZoneState;
+use serde::Serialize;
+
+use super::fleet::{Condition, Fleet, Node};
+use crate::node::phase_name;
+
+/// Everything, in the form in which machines get it.
+#[derive(Serialize)]
+pub(super) struct Report {
+    nodes: Vec<NodeRow>,
+    zones: Vec<HeadRow>,
+    /// Topics whose messages are not authentic.
+    refused: Vec<RefusedRow>,
+}
+
+#[derive(Serialize)]
+struct NodeRow {
+    name: String,
+    region: String,
+    state: &'static str,
+    incarnation: u64,
+    software: Option<String>,
+    addresses: Vec<String>,
+    /// Degrees.
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+    payload_limit: Option<u32>,
+    /// It can take less than the origin may publish, if that is known.
+    starved: bool,
+    last_reset: Option<String>,
+    services: Vec<ServiceRow>,
+    certificate_serial: u64,
+    certificate_expiry: u64,
+    uptime_seconds: Option<u64>,
+    /// From 0 to 1.
+    load: Option<f64>,
+    report_age_seconds: Option<f64>,
+    /// Zones that it follows, of which some may not have been told yet.
+    zone_count: Option<u32>,
+    zones: Vec<ZoneRow>,
+}
+
+#[derive(Serialize)]
+struct ServiceRow {
+    name: String,
+    port: u16,
+    capacity: u32,
+    weight: u16,
+}
+
+#[derive(Serialize)]
+struct ZoneRow {
+    zone: String,
+    phase: &'static str,
+    epoch: Option<u32>,
+    serial: Option<u64>,
+    digest: Option<String>,
+    /// Change-sets behind the head; none where there is no head, or nothing served in its epoch.
+    lag: Option<u64>,
+    /// Whether the digest is the head's; none where the positions differ.
+    digest_equal: Option<bool>,
+    /// Of another epoch than the head.
+    other_epoch: bool,
+}
+
+#[derive(Serialize)]
+struct HeadRow {
+    zone: String,
+    epoch: Option<u32>,
+    serial: Option<u64>,
+    digest: Option<String>,
+    rrsets: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct RefusedRow {
+    topic: String,
+    reason: String,
+}
+
+impl Report {
+    pub(super) fn of(fleet: &Fleet, now: Instant) -> Self {
+        let nodes =
+            fleet.nodes().map(|(region, name, node)| NodeRow::of(fleet, region, name, node, now)).collect();
+        let zones = fleet.heads().map(|(apex, head)| HeadRow {
+            zone: apex.to_string(),
+            epoch: head.map(|head| head.position.epoch),
+            serial: head.map(|head| head.position.serial),
+            digest: head.map(|head| hex(&head.digest)),
+            rrsets: head.map(|head| head.rrsets),
+        });
+        let refused =
+            fleet.refused().map(|(topic, reason)| RefusedRow { topic: topic.into(), reason: reason.into() });
+        Self { nodes, zones: zones.collect(), refused: refused.collect() }
+    }
+}
+
+impl NodeRow {
+    fn of(fleet: &Fleet, region: &str, name: &str, node: &Node, now: Instant) -> Self {
+        let condition = fleet.condition(node, now);
+        let (birth, report) = (node.birth.as_ref(), node.report.as_ref());
+        let age = report.map(|report| now.duration_since(report.at));
+        let place = birth.and_then(|birth| birth.place);
+        let is_there = matches!(condition, Condition::Up | Condition::Silent);
+        let zones = node.zones.values().map(|state| {
+            let head = fleet.heads().find(|(apex, _)| **apex == state.zone).and_then(|(_, head)| head);
+            ZoneRow::of(state, head)
+        });
+        Self {
+            name: name.into(),
+            region: region.into(),
+            state: condition.name(),
+            incarnation: node.incarnation(),
+            software: birth.map(|birth| birth.software.clone()),
+            addresses: birth.map_or_else(Vec::new, |birth| birth.addresses.clone()),
+            latitude: place.map(|place| f64::from(place.latitude) / 1e4),
+            longitude: place.map(|place| f64::from(place.longitude) / 1e4),
+            payload_limit: birth.map(|birth| birth.payload_limit),
+            starved: birth
+                .zip(fleet.payload_limit)
+                .is_some_and(|(birth, needed)| is_there && birth.payload_limit < needed),
+            last_reset: birth.map(|birth| birth.last_reset.clone()).filter(|reason| !reason.is_empty()),
+            services: birth.map_or_else(Vec::new, |birth| {
+                let row = |(name, port, capacity, weight): &(String, u16, u32, u16)| ServiceRow {
+                    name: name.clone(),
+                    port: *port,
+                    capacity: *capacity,
+                    weight: *weight,
+                };
+                birth.services.iter().map(row).collect()
+            }),
+            certificate_serial: node.certificate_serial,
+            certificate_expiry: node.certificate_expiry,
+            uptime_seconds: report
+                .filter(|_| is_there)
+                .map(|report| u64::from(report.uptime) + age.unwrap_or_default().as_secs()),
+            load: report.filter(|_| is_there).map(|report| f64::from(report.load) / 255.0),
+            report_age_seconds: age.map(|age| age.as_secs_f64()),
+            zone_count: report.map(|report| report.zone_count),
+            zones: zones.collect(),
+        }
+    }
+}
+
+impl ZoneRow {
+    fn of(state: &ZoneState, head: Option<&Head>) -> Self {
+        let position = state.served.map(|(position, _)| position);
+        let same_epoch = |head: &&Head| position.is_some_and(|at| at.epoch == head.position.epoch);
+        let current = head.filter(same_epoch);
+        let serial = position.map(|Position { serial, .. }| serial);
+        Self {
+            zone: state.zone.to_string(),
+            phase: phase_name(state.phase),
+            epoch: position.map(|at| at.epoch),
+            serial,
+            digest: state.served.map(|(_, digest)| hex(&digest)),
+            // Heads come less often than change-sets, so a node may well be ahead of the last one.
+            lag: current.zip(serial).map(|(head, serial)| head.position.serial.saturating_sub(serial)),
+            digest_equal: state
+                .served
+                .zip(head)
+                .filter(|((position, _), head)| *position == head.position)
+                .map(|((_, digest), head)| digest == head.digest),
+            other_epoch: head.is_some() && position.is_some() && current.is_none(),
+        }
+    }
+
+    /// Whether somebody should look at it.
+    fn is_troubled(&self) -> bool {
+        let is_live = self.phase == phase_name(Phase::Live);
+        !is_live
+            || self.lag.is_some_and(|lag| lag > 0)
+            || self.digest_equal == Some(false)
+            || self.other_epoch
+    }
+
+    fn cells(&self) -> [String; 5] {
+        let position = match (self.epoch, self.serial) {
+            (Some(epoch), Some(serial)) => Position { epoch, serial }.to_string(),
+            _ => "nothing served".into(),
+        };
+        let lag = match self.lag {
+            _ if self.other_epoch => "other epoch".into(),
+            Some(0) => "up to date".into(),
+            Some(lag) => format!("{lag} behind"),
+            None if self.serial.is_none() => "-".into(),
+            None => "head unknown".into(),
+        };
+        let digest = match self.digest_equal {
+            Some(true) => "digest equal",
+            Some(false) => "DIGEST DIFFERS",
+            None => "",
+        };
+        [format!("  {}", self.zone), position, self.phase.into(), lag, digest.into()]
+    }
+}
+
+/// One object on one line.
+pub(super) fn json(report: &Report, complete: bool) -> String {
+    #[derive(Serialize)]
+    struct Answer<'r> {
+        /// Whether every node that is up has reported.
+        complete: bool,
+        #[serde(flatten)]
+        report: &'r Report,
+    }
+    // Maps with text keys, numbers that are finite, text: nothing that JSON cannot say.
+    let text = serde_json::to_string(&Answer { complete, report }).unwrap_or_default();
+    text + "\n"
+}
+
+/// For people.
+pub(super) fn table(report: &Report, complete: bool) -> String {
+    let mut out = String::new();
+    if report.nodes.is_empty() {
+        out.push_str("No authentic birth of a node is at the broker (or this client may not read it).\n");
+    } else {
+        let title =
+            ["NODE", "REGION", "STATE", "SOFTWARE", "ADDRESS", "UPTIME", "LOAD", "PACKET", "LAST RESET"];
+        let mut rows = vec![title.map(String::from)];
+        rows.extend(report.nodes.iter().map(NodeRow::cells));
+        let lines = aligned(&rows);
+        let mut lines = lines.into_iter();
+        out.extend(lines.next());
+        for (line, node) in lines.zip(&report.nodes) {
+            out.push_str(&line);
+            zone_lines(&mut out, node);
+        }
+    }
+    for head in report.zones.iter().filter(|head| head.serial.is_none()) {
+        let _ = writeln!(out, "\n{}: no head is published, so nobody's lag is known", head.zone);
+    }
+    if !complete {
+        let missing: Vec<&str> = report
+            .nodes
+            .iter()
+            .filter(|node| node.state == Condition::Up.name() && node.lacks_zones())
+            .map(|node| node.name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            let _ = writeln!(
+                out,
+                "\nNot all reported yet by: {}. Reports come at least every 80 s (--wait, --watch).",
+                missing.join(", ")
+            );
+        }
+    }
+    for node in report.nodes.iter().filter(|node| node.starved) {
+        let limit = node.payload_limit.unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "\n{}: takes no message over {limit} octets, and the origin's payload_limit is higher: it will miss some",
+            node.name
+        );
+    }
+    if !report.refused.is_empty() {
+        out.push_str("\nNot authentic, and believed by nobody:\n");
+        for RefusedRow { topic, reason } in &report.refused {
+            let _ = writeln!(out, "  {}: {reason}", topic.escape_debug());
+        }
+    }
+    out
+}
+
+impl NodeRow {
+    fn lacks_zones(&self) -> bool {
+        self.zone_count.is_none_or(|count| self.zones.len() < count as usize)
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let or_dash =
+            |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".into());
+        let address = match &self.addresses[..] {
+            [] => None,
+            [only] => Some(only.clone()),
+            [first, more @ ..] => Some(format!("{first} +{}", more.len())),
+        };
+        [
+            self.name.clone(),
+            self.region.clone(),
+            self.state.into(),
+            or_dash(self.software.clone()),
+            or_dash(address),
+            or_dash(self.uptime_seconds.map(span)),
+            or_dash(self.load.map(|load| format!("{:.0} %", load * 100.0))),
+            or_dash(self.payload_limit.map(|limit| limit.to_string())),
+            or_dash(self.last_reset.clone()),
+        ]
+    }
+}
+
+/// Zones in trouble first, and of many only these.
+fn zone_lines(out: &mut String, node: &NodeRow) {
+    if node.state != Condition::Up.name() && node.state != Condition::Silent.name() {
+        return;
+    }
+    let (troubled, well): (Vec<_>, Vec<_>) = node.zones.iter().partition(|zone| zone.is_troubled());
+    let room = ZONE_LINES.saturating_sub(troubled.len());
+    let shown_well = if well.len() <= room { well.len() } else { 0 };
+    let rows: Vec<_> = troubled
+        .iter()
+        .take(ZONE_LINES)
+        .chain(well.iter().take(shown_well))
+        .map(|zone| zone.cells())
+        .collect();
+    out.extend(aligned(&rows));
+    let (more_troubled, more_well) =
+        (troubled.len().saturating_sub(ZONE_LINES), well.len().saturating_sub(shown_well));
+    if more_troubled > 0 {
+        let _ = writeln!(out, "  and {more_troubled} more that are not as they should be");
+    }
+    if more_well > 0 {
+        let _ = writeln!(out, "  {more_well} zones are as they should be");
+    }
+}
+
+/// Lines with columns of the same width, and two blanks between them.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// As `3d 4h`, `4h 05m`, `5m 06s`.
+fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days}d {}h", hours % 24),
+        () if hours > 0 => format!("{hours}h {:02}m", minutes % 60),
+        () if minutes > 0 => format!("{minutes}m {:02}s", seconds % 60),
+        () => format!("{seconds}s"),
+    }
+}
+
+fn hex(digest: &Digest) -> String {
+    HEXLOWER.encode(&digest.to_bytes())
+}
+
+/// More zones than this of one node fill a screen.
+const ZONE_LINES: usize = 20;

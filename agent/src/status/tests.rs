@@ -1,0 +1,244 @@
+//! The fleet from made-up messages: what is believed, what is refused, what is shown.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use ed25519_dalek::SigningKey;
+use resolver_core::feed::follow::Phase;
+use resolver_core::feed::message::seal_head;
+use resolver_core::feed::{Digest, Head, Position, Topic};
+use resolver_core::life::message::MAX_NOTICE;
+use resolver_core::life::{
+    Announcement, End, Identifier, Identity, Report as Said, ZoneState, seal_beacon, seal_birth, seal_end,
+};
+use resolver_core::wire::Name;
+
+use super::fleet::{Condition, Fleet};
+use super::show::{Report, json, table};
+use crate::enrolment::{Allowed, issue};
+
+fn key(number: u8) -> SigningKey {
+    SigningKey::from_bytes(&[number; 32])
+}
+
+fn zone() -> Name {
+    "example.org".parse().unwrap()
+}
+
+const AT: Position = Position { epoch: 1, serial: 10 };
+
+/// A node with its certificate, that of operator 1.
+struct Node {
+    name: &'static str,
+    certificate: Vec<u8>,
+}
+
+impl Node {
+    fn new(name: &'static str, operator: &SigningKey) -> Self {
+        let regions = ["eu".to_owned()];
+        let allowed = Allowed {
+            node: name,
+            key: &key(2).verifying_key(),
+            regions: Some(&regions),
+            services: None,
+            serial: 77,
+            not_before: 0,
+            expiry: 1_000,
+        };
+        Self { name, certificate: issue(operator, &allowed).unwrap() }
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        let id = |text| Identifier::new(text).unwrap();
+        Identity::new(id(self.name), id("eu"), key(2), &self.certificate).unwrap()
+    }
+
+    fn birth(&self, incarnation: u64) -> Vec<u8> {
+        let announcement = Announcement {
+            software: "test 1",
+            addresses: &["192.0.2.1:53".parse().unwrap()],
+            payload_limit: 2_048,
+            last_reset: "watchdog",
+            ..Announcement::default()
+        };
+        let mut out = vec![0; MAX_NOTICE];
+        let length = seal_birth(&self.identity(), incarnation, &announcement, &mut out).unwrap();
+        out[..length].to_vec()
+    }
+
+    fn end(&self, end: End, incarnation: u64) -> Vec<u8> {
+        let mut out = vec![0; MAX_NOTICE];
+        let length = seal_end(&self.identity(), end, incarnation, &mut out).unwrap();
+        out[..length].to_vec()
+    }
+
+    fn beacon(
+        &self,
+        incarnation: u64,
+        sequence: u32,
+        phase: Phase,
+        served: Option<(Position, Digest)>,
+    ) -> Vec<u8> {
+        let said = Said { incarnation, sequence, uptime: 3_700, load: 51, zone_count: 1 };
+        let mut out = vec![0; MAX_NOTICE];
+        let states = std::iter::once(ZoneState { zone: zone(), phase, served });
+        let (length, _) = seal_beacon(&self.identity(), &said, states, &mut out).unwrap();
+        out[..length].to_vec()
+    }
+}
+
+/// A fleet that knows operator 1, and a head at [`AT`].
+fn fleet(now: Instant) -> Fleet {
+    let zones = vec![(zone(), vec![key(9).verifying_key()])];
+    let mut fleet = Fleet::new("fleet".into(), vec![key(1).verifying_key()], zones, Some(4_096));
+    fleet.connected(now);
+    let head =
+        Head { position: AT, floor: 1, digest: Digest([5; 4]), rrsets: 3, ring: 64, buckets: 1, depth: 0 };
+    let mut out = [0; 512];
+    let length = seal_head(&zone(), &key(9), &head, &mut out).unwrap();
+    let topic = Topic::Head { zone: zone() }.format("fleet").unwrap();
+    assert!(fleet.handle_message(&topic, &out[..length], now, None));
+    fleet
+}
+
+fn shown(fleet: &Fleet, now: Instant) -> String {
+    table(&Report::of(fleet, now), true)
+}
+
+#[test]
+fn a_node_is_shown_with_its_lag_and_digest() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let node = Node::new("n1", &key(1));
+    let mut hear = |kind: &str, payload: Vec<u8>| {
+        let believed = fleet.handle_message(&format!("fleet/{kind}/eu/n1"), &payload, now, Some(500));
+        (believed, shown(&fleet, now))
+    };
+    assert!(!hear("b", node.beacon(7, 0, Phase::Live, None)).0, "without a birth nobody's key is known");
+    let (believed, text) = hear("n", node.birth(7));
+    assert!(believed);
+    for part in
+        ["n1", "eu", "up", "test 1", "192.0.2.1:53", "2048", "watchdog", "takes no message over 2048 octets"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (_, text) = hear("b", node.beacon(7, 0, Phase::Live, Some((AT, Digest([5; 4])))));
+    for part in ["1h 01m", "20 %", "example.org.", "1.10", "live", "up to date", "digest equal"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let behind = Position { serial: 3, ..AT };
+    let (_, text) = hear("b", node.beacon(7, 1, Phase::Fetching, Some((behind, Digest([4; 4])))));
+    assert!(text.contains("fetching") && text.contains("7 behind"), "{text}");
+    assert!(!hear("b", node.beacon(7, 0, Phase::Live, None)).0, "an old beacon");
+    let (_, text) = hear("b", node.beacon(7, 2, Phase::Live, Some((AT, Digest([6; 4])))));
+    assert!(text.contains("DIGEST DIFFERS"), "{text}");
+    let other = Position { epoch: 2, serial: 1 };
+    let (_, text) = hear("b", node.beacon(7, 3, Phase::Live, Some((other, Digest([6; 4])))));
+    assert!(text.contains("other epoch"), "{text}");
+    let (_, text) = hear("b", node.beacon(7, 4, Phase::Waiting, None));
+    assert!(text.contains("nothing served"), "{text}");
+}
+
+#[test]
+fn states_follow_births_ends_and_silence() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let node = Node::new("n1", &key(1));
+    let state = |fleet: &Fleet, now| {
+        let (_, _, known) = fleet.nodes().next().unwrap();
+        fleet.condition(known, now)
+    };
+    let topic = "fleet/n/eu/n1";
+    assert!(fleet.handle_message(topic, &node.birth(7), now, None));
+    assert_eq!(state(&fleet, now), Condition::Up);
+    assert!(!fleet.is_complete(now), "it has not reported");
+    assert!(!fleet.handle_message(topic, &node.end(End::Death, 6), now, None), "a late Will");
+    assert_eq!(state(&fleet, now), Condition::Up);
+    let later = now + Duration::from_secs(100);
+    assert_eq!(state(&fleet, later), Condition::Silent);
+    assert!(fleet.is_complete(later));
+    fleet.connected(later);
+    assert_eq!(state(&fleet, later), Condition::Up, "what was missed is not held against it");
+    assert!(fleet.handle_message(topic, &node.end(End::Sleep, 7), now, None));
+    assert_eq!(state(&fleet, later), Condition::Asleep);
+    assert!(fleet.handle_message(topic, &node.birth(8), now, None));
+    assert!(fleet.handle_message(topic, &node.end(End::Death, 8), now, None));
+    assert_eq!(state(&fleet, now), Condition::Dead);
+    assert!(fleet.handle_message(topic, &[], now, None), "cleared");
+    assert_eq!(fleet.nodes().count(), 0);
+}
+
+#[test]
+fn what_is_not_authentic_is_listed_apart_with_the_reason() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let (good, stranger) = (Node::new("n1", &key(1)), Node::new("n2", &key(3)));
+    for (topic, payload, wall, reason) in [
+        ("fleet/n/eu/n2", stranger.birth(1), 500, "not signed by a trusted operator"),
+        ("fleet/n/eu/n3", good.birth(1), 500, "another node's"),
+        ("fleet/n/us/n1", good.birth(1), 500, "does not allow this region"),
+        ("fleet/n/eu/n1", good.birth(1), 1_000, "has expired"),
+        ("fleet/n/eu/n4", b"rubbish".to_vec(), 500, "version"),
+    ] {
+        assert!(fleet.handle_message(topic, &payload, now, Some(wall)));
+        let listed = fleet.refused().find(|(listed, _)| *listed == topic).unwrap();
+        assert!(listed.1.contains(reason), "{listed:?}");
+        assert!(!fleet.handle_message(topic, &payload, now, Some(wall)), "told once");
+    }
+    assert_eq!(fleet.nodes().count(), 0);
+    let text = shown(&fleet, now);
+    assert!(text.contains("Not authentic") && text.contains("fleet/n/us/n1: "), "{text}");
+    // The right one in its place clears the complaint.
+    assert!(fleet.handle_message("fleet/n/eu/n1", &good.birth(1), now, Some(500)));
+    assert!(!shown(&fleet, now).contains("fleet/n/eu/n1: "));
+}
+
+#[test]
+fn json_says_the_same() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let node = Node::new("n1", &key(1));
+    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), now, None);
+    fleet.handle_message(
+        "fleet/b/eu/n1",
+        &node.beacon(7, 0, Phase::Live, Some((AT, Digest([5; 4])))),
+        now,
+        None,
+    );
+    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
+    assert_eq!(value["complete"], true);
+    let shown = &value["nodes"][0];
+    assert_eq!((&shown["name"], &shown["state"]), (&"n1".into(), &"up".into()));
+    assert_eq!(shown["payload_limit"], 2_048);
+    assert_eq!(shown["last_reset"], "watchdog");
+    assert_eq!(shown["certificate_serial"], 77);
+    let zone = &shown["zones"][0];
+    assert_eq!(
+        (&zone["lag"], &zone["digest_equal"], &zone["phase"]),
+        (&0.into(), &true.into(), &"live".into())
+    );
+    assert_eq!(value["zones"][0]["serial"], 10);
+}
+
+#[test]
+fn of_many_zones_those_in_trouble_are_shown() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let node = Node::new("n1", &key(1));
+    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), now, None);
+    for part in 0..10 {
+        let states = (0..10).map(|number| ZoneState {
+            zone: format!("z{part}{number}.example").parse().unwrap(),
+            phase: if number == 0 { Phase::Full } else { Phase::Live },
+            served: None,
+        });
+        let said = Said { incarnation: 7, sequence: part, uptime: 1, load: 0, zone_count: 100 };
+        let mut out = vec![0; MAX_NOTICE];
+        let (length, told) = seal_beacon(&node.identity(), &said, states, &mut out).unwrap();
+        assert_eq!(told, 10);
+        fleet.handle_message("fleet/b/eu/n1", &out[..length], now, None);
+    }
+    let text = shown(&fleet, now);
+    assert_eq!(text.matches(" full").count(), 10, "{text}");
+    assert!(text.contains("90 zones are as they should be"), "{text}");
+}

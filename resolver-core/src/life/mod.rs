@@ -1,0 +1,42 @@
+//! A node's own life on the broker: certificate, birth, sleep, death, beacon.
+//!
+//! Owns the topics, messages and signatures of nodes ([`message`], [`NodeTopic`]), what a node has to publish of itself
+//! and when ([`Life`]), and what a receiver is to believe ([`Presence`]). Leaves the connection and the secret key's
+//! keeping to the shell. The protocol on the wire, with a drawing of each message, is `docs/protocol.md`; golden
+//! vectors are in `resolver-core/vectors`.
+//!
+//! # The driving loop of a node
+//!
+//! ```text
+//! at start       Life::new(identity, announcement, settings, now)
+//! to connect     life.will(out)                        the Will of CONNECT; each call begins a new incarnation
+//! connected      life.handle_link(Link::Up, now); publish the birth (below), then subscribe to
+//!                life.topic(), retained: so no earlier word of its own comes
+//! PUBLISH        life.handle_message(topic, payload, now)        NodeError::Topic: it is the feed's
+//! zones changed  life.handle_change()
+//! then always    while let Some(transmit) = life.poll_transmit(&feed, &view, load, now, out) { PUBLISH }
+//!                if life.poll_reconnect(now) { DISCONNECT, connect anew }
+//!                sleep until life.poll_at()
+//! to end         life.farewell(End::Death, out), PUBLISH, wait for its PUBACK, DISCONNECT
+//! ```
+
+mod identifier;
+mod list;
+pub mod message;
+mod node;
+mod parse;
+mod presence;
+mod seal;
+mod topic;
+
+pub use identifier::{Identifier, MAX_IDENTIFIER, printable};
+pub use list::List;
+pub use message::{
+    Beacon, Birth, Certificate, Claims, Ended, NodeError, Notice, Place, Service, Trust, ZoneState,
+};
+pub use node::{CONNECTION_BITS, Delivery, Heard, Life, LifeCounters, Settings, Transmit};
+pub use presence::{Presence, State};
+pub use seal::{
+    Announcement, End, Grant, Identity, Report, seal_beacon, seal_birth, seal_certificate, seal_end,
+};
+pub use topic::{MAX_NODE_TOPIC, NodeTopic, NodeTopicKind, NodeTopicString};

@@ -1,0 +1,421 @@
+//! What a node publishes of itself, and when.
+
+use core::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::message::{self, Kind, NodeError};
+use super::parse;
+use super::seal::{self, Announcement, End, Identity, Report};
+use super::{NodeTopic, NodeTopicKind, NodeTopicString, ZoneState};
+use crate::feed::Feed;
+use crate::feed::follow::{Jitter, Link, MAX_ROOT, Phase};
+use crate::records::ZoneId;
+use crate::time::Instant;
+use crate::view::View;
+use crate::wire::Name;
+
+/// What a [`Life`] has to know besides who it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// The topic root: at most 100 octets.
+    pub root: &'a str,
+    /// Higher with each start of the node, below 2^40: a counter that is kept, or Unix seconds where nothing is kept.
+    pub boot: u64,
+    /// Jitters the timers.
+    pub seed: u64,
+}
+
+/// A message to publish: its payload is the first `length` octets of the caller's buffer. It is offered once on a
+/// connection; what cannot be sent at once has to be kept and sent later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub topic: NodeTopicString,
+    /// Octets of payload.
+    pub length: usize,
+    /// How.
+    pub delivery: Delivery,
+}
+
+/// See [`Transmit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// QoS 1, retained.
+    Retained,
+    /// QoS 0, not retained.
+    Fleeting,
+}
+
+/// What a message on the node's own topic was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The node's own last word; or there is no connection, on which it would matter.
+    Own,
+    /// Another one stands where the birth belongs (a late Will, or somebody else's): the birth is published again.
+    Overwritten,
+    /// An authentic message ends this incarnation or is of a later one: only a new connection leads on.
+    Outdated,
+}
+
+/// What was done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LifeCounters {
+    /// Births given out to publish.
+    pub births: u64,
+    /// Of these, because another message stood in their place.
+    pub asserted: u64,
+    /// Beacons given out to publish.
+    pub beacons: u64,
+    /// Messages of others, or of an earlier incarnation, on the node's own topic.
+    pub overwritten: u64,
+    /// Messages that did not fit the buffer to write them to.
+    pub unfit: u64,
+}
+
+/// A node's own life: the Will of each connection, births, beacons, and the end.
+///
+/// Getters: `topic`, `incarnation`, `counters`. Something happened: `handle_link`, `handle_message`, `handle_change`.
+/// Mutators: `will`, `farewell`. What is to be done: `poll_transmit`, `poll_reconnect`, `poll_at`. Late and spurious calls are harmless.
+///
+/// Work is bounded by one message and one or two signatures, except that [`Self::poll_transmit`] looks at each zone, at
+/// most once a second.
+pub struct Life<'m> {
+    identity: Identity<'m>,
+    announcement: Announcement<'m>,
+    root: heapless::String<MAX_ROOT>,
+    /// Boot and connection: `boot << 24 | connection`.
+    incarnation: u64,
+    began: Instant,
+    jitter: Jitter,
+    link: Link,
+    counters: LifeCounters,
+    /// SHA-256 of what was last published on the retained topic, to know it again.
+    published: [u8; 32],
+    birth_due: Option<Instant>,
+    /// When the birth was last published.
+    born_at: Option<Instant>,
+    reconnect_due: Option<Instant>,
+    /// Not before this one is to be reconnected on account of what was heard.
+    reconnect_from: Instant,
+
+    beacon_due: Option<Instant>,
+    sequence: u32,
+    /// Whose turn it is in the next beacon.
+    turn: usize,
+    /// Zones that no beacon told of since the last change.
+    owed: usize,
+    /// Something may have changed.
+    doubtful: bool,
+    /// When it was last looked whether something did.
+    looked_at: Option<Instant>,
+    /// What the zones were then: see [`fingerprint`].
+    seen: u64,
+    told_load: u8,
+}
+
+impl<'m> Life<'m> {
+    /// Not connected yet. Refused if the root is too long or the certificate does not allow the services.
+    pub fn new(
+        identity: Identity<'m>,
+        announcement: Announcement<'m>,
+        settings: Settings<'_>,
+        now: Instant,
+    ) -> Result<Self, NodeError> {
+        let root = heapless::String::try_from(settings.root).map_err(|_| NodeError::Topic)?;
+        if !announcement.services.iter().all(|service| identity.allows(service.name)) {
+            return Err(NodeError::Service);
+        }
+        Ok(Self {
+            identity,
+            announcement,
+            root,
+            incarnation: settings.boot << CONNECTION_BITS,
+            began: now,
+            jitter: Jitter::new(settings.seed),
+            link: Link::Down,
+            counters: LifeCounters::default(),
+            published: [0; 32],
+            birth_due: None,
+            born_at: None,
+            reconnect_due: None,
+            reconnect_from: now,
+            beacon_due: None,
+            sequence: 0,
+            turn: 0,
+            owed: 0,
+            doubtful: false,
+            looked_at: None,
+            seen: 0,
+            told_load: 0,
+        })
+    }
+
+    /// The node's retained topic, to be subscribed to once connected.
+    pub fn topic(&self) -> NodeTopicString {
+        self.topic_of(NodeTopicKind::Notice)
+    }
+
+    /// The current incarnation: that of the last Will.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// What was done so far.
+    pub fn counters(&self) -> LifeCounters {
+        self.counters
+    }
+
+    /// The Will (retained, QoS 1) for the connection that is about to be made, written into `out`: the death of a new
+    /// incarnation. `None`, and counted, if `out` is too small ([`message::MAX_NOTICE`] octets always do).
+    pub fn will(&mut self, out: &mut [u8]) -> Option<Transmit> {
+        self.incarnation = self.incarnation.saturating_add(1);
+        self.sequence = 0;
+        self.fall_silent();
+        self.end(End::Death, out)
+    }
+
+    /// The connection for which [`Self::will`] was called came, or went.
+    pub fn handle_link(&mut self, link: Link, now: Instant) {
+        self.fall_silent();
+        self.link = link;
+        if link == Link::Up {
+            self.birth_due = Some(now);
+        }
+    }
+
+    /// A PUBLISH arrived. On the node's own topic anything else than its last word is overwritten: at once, then at
+    /// most once a second. [`NodeError::Topic`]: it is on another topic.
+    pub fn handle_message(&mut self, topic: &str, payload: &[u8], now: Instant) -> Result<Heard, NodeError> {
+        let own =
+            NodeTopic { kind: NodeTopicKind::Notice, region: self.identity.region, node: self.identity.node };
+        if NodeTopic::parse(&self.root, topic) != Some(own) {
+            return Err(NodeError::Topic);
+        }
+        if self.link == Link::Down || <[u8; 32]>::from(Sha256::digest(payload)) == self.published {
+            return Ok(Heard::Own);
+        }
+        let result = self.judge(payload);
+        match result {
+            Ok(Heard::Outdated) => {
+                self.birth_due = None;
+                self.beacon_due = None;
+                if self.reconnect_due.is_none() {
+                    let due = now.max(self.reconnect_from);
+                    self.reconnect_due = Some(due);
+                    self.reconnect_from = due + RECONNECT_PAUSE;
+                }
+            }
+            _ => {
+                self.counters.overwritten += 1;
+                let earliest = self.born_at.map_or(now, |born_at| born_at + ASSERT_PAUSE);
+                // A birth that is due anyway takes its place.
+                self.birth_due = self.birth_due.or(Some(now.max(earliest)));
+            }
+        }
+        result
+    }
+
+    /// Something that beacons tell may have changed: what zones serve, or how they are followed. Costs nothing: whether it
+    /// did is looked up when it may be told.
+    pub fn handle_change(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// The next message to publish, written into `out`, which also bounds beacons: the payload limit of the feed, at least
+    /// [`message::MAX_NOTICE`]. `load` is from 0, idle, to 255. Call until `None`.
+    pub fn poll_transmit(
+        &mut self,
+        feed: &Feed<'_>,
+        view: &View<'_>,
+        load: u8,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        if self.link == Link::Down {
+            return None;
+        }
+        if self.birth_due.is_some_and(|due| due <= now) {
+            return self.birth(feed.zones().len(), now, out);
+        }
+        self.look(feed, view, load, now);
+        if self.beacon_due.is_some_and(|due| due <= now) {
+            return self.beacon(feed, view, load, now, out);
+        }
+        None
+    }
+
+    /// Whether to end the connection and make a new one: what was heard on the node's own topic ended the incarnation
+    /// that this connection's Will names.
+    pub fn poll_reconnect(&mut self, now: Instant) -> bool {
+        self.reconnect_due.take_if(|due| *due <= now).is_some()
+    }
+
+    /// When to poll again at the latest.
+    pub fn poll_at(&self) -> Option<Instant> {
+        let may_look = self.doubtful && self.link == Link::Up && self.birth_due.is_none();
+        let look = may_look.then(|| self.look_from());
+        [self.birth_due, self.beacon_due, self.reconnect_due, look].into_iter().flatten().min()
+    }
+
+    /// The node's last word (retained, QoS 1), written into `out`; after it nothing is published until the next [`Self::will`].
+    /// `None` without a connection.
+    pub fn farewell(&mut self, end: End, out: &mut [u8]) -> Option<Transmit> {
+        if self.link == Link::Down {
+            return None;
+        }
+        self.fall_silent();
+        self.end(end, out)
+    }
+
+    fn fall_silent(&mut self) {
+        self.link = Link::Down;
+        self.birth_due = None;
+        self.beacon_due = None;
+        self.reconnect_due = None;
+    }
+
+    /// What an unknown message on the node's own topic is.
+    fn judge(&mut self, payload: &[u8]) -> Result<Heard, NodeError> {
+        if payload.is_empty() {
+            // The retained message was cleared.
+            return Ok(Heard::Overwritten);
+        }
+        let (kind, claimed) = parse::claimed_incarnation(payload)?;
+        let ends_us = claimed == self.incarnation && kind != Kind::Birth;
+        if claimed <= self.incarnation && !ends_us {
+            // Whoever made it, it is no news; that saves checking its signature.
+            return Ok(Heard::Overwritten);
+        }
+        let Identity { node, region, key, .. } = &self.identity;
+        message::verify(kind, region.as_str(), *node, &key.verifying_key(), payload)?;
+        // The next Will goes beyond it.
+        self.incarnation = claimed;
+        Ok(Heard::Outdated)
+    }
+
+    fn birth(&mut self, zone_count: usize, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        self.birth_due = None;
+        let Some(length) = seal::seal_birth(&self.identity, self.incarnation, &self.announcement, out) else {
+            self.counters.unfit += 1;
+            return None;
+        };
+        self.published = Sha256::digest(&out[..length]).into();
+        self.counters.births += 1;
+        if self.beacon_due.is_none() {
+            // The first one of this connection.
+            self.beacon_due = Some(now);
+            self.owed = zone_count;
+        } else {
+            self.counters.asserted += 1;
+        }
+        self.born_at = Some(now);
+        Some(Transmit { topic: self.topic(), length, delivery: Delivery::Retained })
+    }
+
+    fn end(&mut self, end: End, out: &mut [u8]) -> Option<Transmit> {
+        let Some(length) = seal::seal_end(&self.identity, end, self.incarnation, out) else {
+            self.counters.unfit += 1;
+            return None;
+        };
+        Some(Transmit { topic: self.topic(), length, delivery: Delivery::Retained })
+    }
+
+    /// From when on it may be looked (again) whether something changed.
+    fn look_from(&self) -> Instant {
+        self.looked_at.map_or(self.began, |looked_at| looked_at + CHANGE_PAUSE)
+    }
+
+    /// Brings the beacon forward if something changed.
+    fn look(&mut self, feed: &Feed<'_>, view: &View<'_>, load: u8, now: Instant) {
+        let other_load = load.abs_diff(self.told_load) >= LOAD_STEP;
+        if now < self.look_from() || !(self.doubtful || other_load) {
+            return;
+        }
+        if self.has_changed(feed, view, now) || other_load {
+            self.beacon_due = Some(now);
+        }
+    }
+
+    /// Whether a zone changed since this was last asked; then all are to be told anew.
+    fn has_changed(&mut self, feed: &Feed<'_>, view: &View<'_>, now: Instant) -> bool {
+        self.looked_at = Some(now);
+        self.doubtful = false;
+        let seen = fingerprint(feed, view);
+        let changed = core::mem::replace(&mut self.seen, seen) != seen;
+        if changed {
+            self.owed = feed.zones().len();
+        }
+        changed
+    }
+
+    fn beacon(
+        &mut self,
+        feed: &Feed<'_>,
+        view: &View<'_>,
+        load: u8,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        self.has_changed(feed, view, now);
+        let zone_count = feed.zones().len();
+        let report = Report {
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            uptime: u32::try_from(now.saturating_since(self.began).as_secs()).unwrap_or(u32::MAX),
+            load,
+            zone_count: zone_count as u32,
+        };
+        let turn = self.turn.checked_rem(zone_count).unwrap_or(0);
+        let zones = feed.zones().skip(turn).chain(feed.zones().take(turn));
+        let states = zones.map(|zone| state(zone, view));
+        let sealed = seal::seal_beacon(&self.identity, &report, states, out);
+        let told = sealed.map_or(0, |(_, told)| told);
+        self.turn = turn + told;
+        self.owed = if told == 0 { 0 } else { self.owed.saturating_sub(told) };
+        self.told_load = load;
+        self.beacon_due = Some(now + if self.owed > 0 { CHANGE_PAUSE } else { self.jitter.spread(TICK) });
+        let Some((length, _)) = sealed else {
+            self.counters.unfit += 1;
+            return None;
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        self.counters.beacons += 1;
+        Some(Transmit { topic: self.topic_of(NodeTopicKind::Beacon), length, delivery: Delivery::Fleeting })
+    }
+
+    fn topic_of(&self, kind: NodeTopicKind) -> NodeTopicString {
+        let topic = NodeTopic { kind, region: self.identity.region, node: self.identity.node };
+        // The root was checked to fit, and the longest topic is made for the longest root.
+        topic.format(&self.root).unwrap_or_default()
+    }
+}
+
+fn state((apex, zone, phase): (&Name, ZoneId, Phase), view: &View<'_>) -> ZoneState {
+    let served = view.position(zone).map(|position| (position, view.store().digest(zone)));
+    ZoneState { zone: apex.clone(), phase, served }
+}
+
+/// A number that differs, in all likelihood, where a position or phase does (FNV-1a by words).
+fn fingerprint(feed: &Feed<'_>, view: &View<'_>) -> u64 {
+    feed.zones().fold(0xCBF2_9CE4_8422_2325, |sum, (_, zone, phase)| {
+        let position = view.position(zone).unwrap_or_default();
+        [u64::from(position.epoch), position.serial, phase as u64]
+            .iter()
+            .fold(sum, |sum, word| (sum ^ word).wrapping_mul(0x0000_0100_0000_01B3))
+    })
+}
+
+/// Bits of an incarnation that count connections, below those of the start: 16 million of them.
+pub const CONNECTION_BITS: u32 = 24;
+/// A broken broker, or somebody who overwrites the birth for ever, costs one birth in this time.
+const ASSERT_PAUSE: Duration = Duration::from_secs(1);
+/// Two nodes with one key would drive each other on: a new connection on that account at most this often.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(10);
+/// Beacons by exception, and looks at all zones for a reason, are at least so far apart.
+const CHANGE_PAUSE: Duration = Duration::from_secs(1);
+/// Beacons without a reason are at most so far apart, and at least half of it: once a minute on average. A hundred thousand
+/// nodes make some 1,700 small messages a second of it.
+const TICK: Duration = Duration::from_secs(80);
+/// A load that differs so much from the one told last is a change: an eighth of the scale.
+const LOAD_STEP: u8 = 32;

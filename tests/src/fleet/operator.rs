@@ -1,0 +1,69 @@
+//! An operator, who enrols nodes: the program's own commands, as a person would give them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ed25519_dalek::SigningKey;
+use fingerpost::{enrolment, keys};
+
+use crate::{Scratch, binary};
+
+/// An operator with a key of their own.
+pub struct Operator {
+    directory: PathBuf,
+}
+
+impl Operator {
+    /// Makes the key.
+    #[track_caller]
+    pub fn new(scratch: &Scratch, name: &str) -> Self {
+        let operator = Self { directory: scratch.directory(name) };
+        run(binary::command(&["keygen"]).arg(operator.key()));
+        operator
+    }
+
+    /// The public key's file.
+    pub fn public_key(&self) -> PathBuf {
+        self.directory.join("operator.key.pub")
+    }
+
+    /// Makes a key and a certificate for `node` in `region`; `more` are further arguments of `enroll`. Returns the section
+    /// `[enrolment]` for it.
+    #[track_caller]
+    pub fn enrol(&self, node: &str, region: &str, more: &[&str]) -> String {
+        let file = |end: &str| self.directory.join(format!("{node}-{region}.{end}"));
+        let (key, public, certificate) = (file("key"), file("key.pub"), file("cert"));
+        run(binary::command(&["keygen"]).arg(&key));
+        let mut enrol = binary::command(&["enroll", "--name", node, "--region", region]);
+        enrol.args(more).arg("--operator-key").arg(self.key());
+        run(enrol.arg(public).arg("--output").arg(&certificate));
+        format!("[enrolment]\nregion = {region:?}\nkey = {key:?}\ncertificate = {certificate:?}\n")
+    }
+
+    /// The secret key and the certificate of a node that was enrolled here.
+    #[track_caller]
+    pub fn enrolled(&self, node: &str, region: &str) -> (SigningKey, Vec<u8>) {
+        let file = |end: &str| self.directory.join(format!("{node}-{region}.{end}"));
+        let key = keys::load_secret(&file("key")).unwrap_or_else(|error| panic!("{error}"));
+        let certificate = enrolment::load(&file("cert")).unwrap_or_else(|error| panic!("{error}"));
+        (key, certificate)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.directory.join("operator.key")
+    }
+}
+
+/// `fingerpost status`, for those who believe `operator`.
+pub fn status(config: &Path, operator: &Operator, arguments: &[&str]) -> Command {
+    let mut command = binary::command(&["status", "--config"]);
+    command.arg(config).arg("--operator").arg(operator.public_key()).args(arguments);
+    command
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}

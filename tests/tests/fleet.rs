@@ -1,0 +1,301 @@
+//! Nodes' own lives, as a broker and `fingerpost status` tell them: births, deaths, reports, and what is not believed.
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use resolver_core::life::message::MAX_NOTICE;
+use resolver_core::life::{End, Identifier, Identity, seal_end};
+use serde_json::Value;
+use tests::dns::Update;
+use tests::fleet::{Operator, address_of, converge, status};
+use tests::mqtt::Probe;
+use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually, on_each_broker};
+
+struct Site {
+    zone: Zone,
+    origin: Origin,
+    node: Node,
+    broker: Broker,
+    operator: Operator,
+    scratch: Scratch,
+}
+
+const TOPIC: &str = "fingerpost/n/lab/n1";
+
+/// Node `n1` in region `lab`, enrolled, with everything that a zone needs.
+fn site(name: &str, kind: BrokerKind, broker_options: &str) -> Site {
+    let scratch = Scratch::new(name);
+    let broker = Broker::start(&scratch, kind);
+    let zone = Zone::with_hosts("example.com.", 10);
+    let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
+    let operator = Operator::new(&scratch, "operator");
+    let service = "[[service]]\nname = \"web\"\nport = 443\ncapacity = 10\n";
+    let node = Node::build(&scratch, broker.address())
+        .name("n1")
+        .zone(&zone)
+        .broker_options(broker_options)
+        .sections(&operator.enrol("n1", "lab", &["--service", "web"]))
+        .sections(service)
+        .start();
+    converge(&origin, &node, &zone);
+    Site { zone, origin, node, broker, operator, scratch }
+}
+
+impl Site {
+    fn status(&self, arguments: &[&str]) -> Command {
+        status(self.node.config(), &self.operator, arguments)
+    }
+
+    /// The fleet now, without waiting for reports.
+    #[track_caller]
+    fn fleet(&self) -> Value {
+        let output = self.status(&["--json", "--wait", "2"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The fleet with everybody's reports, which changes call for while it waits.
+    #[track_caller]
+    fn reported(&self) -> Value {
+        let mut command = self.status(&["--json", "--wait", "60"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut number = 0;
+        eventually("every node has reported", || {
+            number += 1;
+            self.change(number);
+            std::thread::sleep(Duration::from_millis(300));
+            child.try_wait().unwrap()
+        });
+        let answer: Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
+        assert_eq!(answer["complete"], true, "{answer}");
+        answer
+    }
+
+    fn change(&self, number: u32) {
+        let update = Update::new(self.zone.apex()).replace_a(&self.zone.name("changing"), address_of(number));
+        update.send(self.origin.update_address(), self.zone.tsig()).unwrap();
+    }
+
+    fn state(&self) -> Option<String> {
+        let fleet = self.fleet();
+        let node = fleet["nodes"].as_array().unwrap().iter().find(|node| node["name"] == "n1")?.clone();
+        Some(node["state"].as_str().unwrap().to_owned())
+    }
+
+    /// What the broker retains on the node's topic: 2 is a birth, 4 a death.
+    fn retained_kind(&self) -> Option<u8> {
+        Probe::retained(self.broker.address(), TOPIC).get(TOPIC).map(|payload| payload[1])
+    }
+}
+
+/// A node that lives, is killed, comes back and is stopped.
+fn a_life(kind: BrokerKind, broker_options: &str) {
+    let mut site = site(&format!("life-{kind:?}-{}", broker_options.len()), kind, broker_options);
+    let answer = site.reported();
+    let node = &answer["nodes"][0];
+    assert_eq!((&node["name"], &node["region"], &node["state"]), (&"n1".into(), &"lab".into(), &"up".into()));
+    assert_eq!(node["addresses"][0], site.node.address().to_string());
+    assert_eq!(node["software"], format!("fingerpost {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!((&node["payload_limit"], &node["services"][0]["name"]), (&4_096.into(), &"web".into()));
+    assert_eq!(
+        (&node["zones"][0]["zone"], &node["zones"][0]["phase"]),
+        (&"example.com.".into(), &"live".into())
+    );
+    assert_eq!(answer["refused"], Value::Array(vec![]));
+    let first = node["incarnation"].as_u64().unwrap();
+
+    site.node.kill();
+    eventually("the Will is there", || (site.retained_kind() == Some(4)).then_some(()));
+    assert_eq!(site.state().unwrap(), "dead");
+    site.node.restart();
+    eventually("it is born again", || (site.retained_kind() == Some(2)).then_some(()));
+    let second = site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap();
+    assert!(second >> 24 > first >> 24, "{first} then {second}");
+    let part = |part: &str| site.node.metrics().count("fingerpost_incarnation", &[part]);
+    assert_eq!(part("part=\"start\"") << 24 | part("part=\"connection\""), second);
+    assert_eq!(site.node.metrics().count("fingerpost_births_total", &[]), 1);
+    // A stop is an end, told at once and without the Will.
+    site.node.terminate();
+    assert_eq!(site.retained_kind(), Some(4));
+}
+
+fn a_node_is_born_dies_and_comes_back(kind: BrokerKind) {
+    a_life(kind, "");
+}
+
+on_each_broker!(a_node_is_born_dies_and_comes_back);
+
+#[test]
+fn a_life_over_mqtt_3_1_1() {
+    a_life(BrokerKind::Mosquitto, "protocol = \"3.1.1\"\n");
+}
+
+#[test]
+fn a_late_will_of_an_earlier_incarnation_changes_nothing() {
+    let mut site = site("late-will", BrokerKind::Mosquitto, "");
+    site.node.kill();
+    eventually("the Will is there", || (site.retained_kind() == Some(4)).then_some(()));
+    let late = Probe::retained(site.broker.address(), TOPIC).remove(TOPIC).unwrap();
+    site.node.restart();
+    eventually("it is born again", || (site.retained_kind() == Some(2)).then_some(()));
+    let mut probe = Probe::connect(site.broker.address());
+    probe.publish(TOPIC, &late, true);
+    eventually("the birth is asserted", || (site.retained_kind() == Some(2)).then_some(()));
+    assert_eq!(site.state().unwrap(), "up");
+    let metrics = site.node.metrics();
+    assert!(metrics.count("fingerpost_births_asserted_total", &[]) >= 1);
+    assert!(metrics.count("fingerpost_own_topic_overwritten_total", &[]) >= 1);
+    // Nor does rubbish, or an emptied topic.
+    for payload in [&b"rubbish"[..], b""] {
+        probe.publish(TOPIC, payload, true);
+        eventually("the birth is asserted", || (site.retained_kind() == Some(2)).then_some(()));
+    }
+    // A node that hung: its Will was sent, and comes late once more when it is back.
+    let before = site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap();
+    site.node.process().signal(rustix::process::Signal::STOP);
+    let current = eventually("the broker gives it up", || {
+        let retained = Probe::retained(site.broker.address(), TOPIC).remove(TOPIC)?;
+        (retained[1] == 4 && retained != late).then_some(retained)
+    });
+    site.node.process().signal(rustix::process::Signal::CONT);
+    eventually("it is born again", || (site.retained_kind() == Some(2)).then_some(()));
+    probe.publish(TOPIC, &current, true);
+    eventually("the birth is asserted", || (site.retained_kind() == Some(2)).then_some(()));
+    assert!(site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap() > before);
+}
+
+/// As of a node whose clock and count of starts were both lost.
+#[test]
+fn a_later_word_of_its_own_leads_to_a_new_connection_beyond_it() {
+    let site = site("later-word", BrokerKind::Mosquitto, "");
+    let before = site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap();
+    let (key, certificate) = site.operator.enrolled("n1", "lab");
+    let id = |text| Identifier::new(text).unwrap();
+    let identity = Identity::new(id("n1"), id("lab"), key, &certificate).unwrap();
+    let later = before + (1 << 30);
+    let mut out = [0; MAX_NOTICE];
+    let length = seal_end(&identity, End::Death, later, &mut out).unwrap();
+    Probe::connect(site.broker.address()).publish(TOPIC, &out[..length], true);
+    eventually("it is born again", || (site.retained_kind() == Some(2)).then_some(()));
+    let fleet = site.fleet();
+    assert_eq!(
+        (&fleet["nodes"][0]["incarnation"], &fleet["nodes"][0]["state"]),
+        (&(later + 1).into(), &"up".into())
+    );
+    // It answered throughout.
+    assert_eq!(site.node.dns().addresses(&site.zone.name("h1")).len(), 1);
+}
+
+#[test]
+fn what_is_not_authentic_is_listed_apart_with_the_reason() {
+    let site = site("forged", BrokerKind::Mosquitto, "");
+    let broker = site.broker.address();
+    // Enrolled by somebody else, and enrolled by nobody.
+    let stranger = Operator::new(&site.scratch, "stranger");
+    let start = |name: &str, sections: &str| {
+        Node::build(&site.scratch, broker).name(name).zone(&site.zone).sections(sections).start()
+    };
+    let _foreign = start("n2", &stranger.enrol("n2", "lab", &[]));
+    let _anonymous = start("n3", "");
+    let retained = eventually("both are born", || {
+        let retained = Probe::retained(broker, "fingerpost/n/#");
+        (retained.len() == 2).then_some(retained)
+    });
+    let mut probe = Probe::connect(broker);
+    let birth = &retained[TOPIC];
+    probe.publish("fingerpost/n/lab/n4", birth, true);
+    probe.publish("fingerpost/n/us/n1", birth, true);
+    let mut changed = birth.clone();
+    let at = changed.len() - 70;
+    changed[at] ^= 1;
+    probe.publish("fingerpost/n/lab/n5", &changed, true);
+    let answer = site.fleet();
+    assert_eq!(answer["nodes"].as_array().unwrap().len(), 1, "{answer}");
+    for (topic, reason) in [
+        ("fingerpost/n/lab/n2", "not signed by a trusted operator"),
+        ("fingerpost/n/lab/n4", "another node's"),
+        ("fingerpost/n/us/n1", "does not allow this region"),
+        ("fingerpost/n/lab/n5", "another node's"),
+    ] {
+        let refused = answer["refused"].as_array().unwrap();
+        let listed =
+            refused.iter().find(|listed| listed["topic"] == topic).unwrap_or_else(|| panic!("{topic}"));
+        assert!(listed["reason"].as_str().unwrap().contains(reason), "{listed}");
+    }
+    let output = site.status(&["--wait", "2"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (before, after) = text.split_once("Not authentic").unwrap();
+    assert!(
+        before.contains("n1") && !before.contains("n2") && after.contains("fingerpost/n/us/n1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_node_that_lags_is_shown_with_how_far() {
+    let scratch = Scratch::new("lag");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let operator = Operator::new(&scratch, "operator");
+    let trust = format!("[enrolment]\noperators = [{:?}]\n", operator.public_key());
+    let origin = Origin::build(&scratch, broker.address()).zone(&zone).sections(&trust).start();
+    let start = |name: &str, options: &str| {
+        Node::build(&scratch, broker.address())
+            .name(name)
+            .zone(&zone)
+            .options(options)
+            .sections(&operator.enrol(name, "lab", &[]))
+            .start()
+    };
+    let well = start("well", "");
+    // It cannot take what the origin is about to publish.
+    let narrow = start("narrow", "payload_limit = 600\n");
+    converge(&origin, &well, &zone);
+    converge(&origin, &narrow, &zone);
+    let mut child =
+        status(well.config(), &operator, &["--json", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let answers = std::io::BufReader::new(child.stdout.take().unwrap());
+    let large = [&[200][..], &[b'x'; 200]].concat().repeat(4);
+    let update = Update::new(zone.apex()).add(&zone.name("large"), 60, 16, &large);
+    update.send(origin.update_address(), zone.tsig()).unwrap();
+    let further = Update::new(zone.apex()).replace_a(&zone.name("next"), address_of(1));
+    further.send(origin.update_address(), zone.tsig()).unwrap();
+    converge(&origin, &well, &zone);
+    let seen = std::io::BufRead::lines(answers).map_while(Result::ok).find(|line| {
+        let seen: Value = serde_json::from_str(line).unwrap();
+        let nodes = seen["nodes"].as_array().unwrap();
+        let of = |name: &str| nodes.iter().find(|node| node["name"] == name).map(|node| &node["zones"][0]);
+        let (Some(narrow), Some(well)) = (of("narrow"), of("well")) else { return false };
+        let is_equal = well["lag"] == 0 && well["digest_equal"] == true;
+        is_equal && narrow["lag"] == 2 && narrow["phase"] == "fetching" && narrow["digest_equal"].is_null()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen.is_some(), "it ended before that was seen");
+    // The origin said from the start who would miss something.
+    let told = |node: &str| {
+        origin.metrics().sum("fingerpost_starved_node_payload_limit", &[&format!("node={node:?}")])
+    };
+    assert_eq!((told("narrow"), told("well")), (Some(600.0), None));
+    assert!(origin.log().contains("node=\"narrow\""), "{}", origin.log());
+    let output = status(origin.config_file(), &operator, &["--wait", "2"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("narrow: takes no message over 600 octets"), "{text}{output:?}");
+}
+
+#[test]
+fn without_a_broker_or_an_operator_it_fails_and_says_what_to_do() {
+    let mut site = site("no-broker", BrokerKind::Mosquitto, "");
+    let said = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let unbelieving = said(tests::binary::command(&["status", "--config"]).arg(site.node.config()));
+    assert!(unbelieving.contains("operator") && unbelieving.contains("remedy: "), "{unbelieving}");
+    site.broker.kill();
+    let unreached = said(&mut site.status(&["--json"]));
+    let address = site.broker.address().to_string();
+    assert!(unreached.contains(&address) && unreached.contains("remedy: "), "{unreached}");
+}
