@@ -48,18 +48,20 @@ pub(super) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
+    // Inlined, so that it is made where it is used: to move it takes longer.
+    #[inline]
     pub(super) fn of(name: RelativeName<'a>) -> Self {
-        let wire = name.as_wire();
-        let (mut starts, mut len, mut at) = ([0; MAX_LABELS], 0, 0);
+        let mut path = Self { wire: name.as_wire(), starts: [0; MAX_LABELS], len: 0 };
+        let mut at = 0;
         for label in name.labels() {
             // A relative name of at most 254 octets has at most 127 labels.
-            if let Some(start) = starts.get_mut(len) {
+            if let Some(start) = path.starts.get_mut(path.len) {
                 *start = at as u8;
-                len += 1;
+                path.len += 1;
             }
             at += 1 + label.len();
         }
-        Self { wire, starts, len }
+        path
     }
 
     /// Label `depth`, 0 being the one just below the apex; empty if there is none.
