@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::elf::Executable;
 use crate::error::Error;
 use crate::shell;
+use crate::size::Size;
 use crate::workspace;
 
 /// A board.
@@ -90,16 +91,16 @@ impl Board {
     }
 
     /// What its image, built before, takes of the board.
-    pub(crate) fn size(&self) -> Result<String, Error> {
+    pub(crate) fn size(&self) -> Result<Size, Error> {
         let image = Executable::open(&self.image())?;
-        let (flash, ram) = (image.flash(), image.static_ram(self.ram));
-        if ram == 0 {
+        let size = Size { flash: image.flash(), static_ram: image.static_ram(self.ram) };
+        if size.static_ram == 0 {
             return Err(Error::new(
                 format!("the image for {} is empty", self.name),
                 "the linker's script was not applied: see firmware/build.rs",
             ));
         }
-        Ok(format!("{}: {flash} octets of flash, {ram} of static RAM", self.name))
+        Ok(size)
     }
 }
 
