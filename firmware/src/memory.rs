@@ -3,7 +3,13 @@
 
 use embassy_net::StackResources;
 use embassy_net::udp::PacketMetadata;
+use fingerpost_firmware::link::receive_buffer;
+#[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
+use fingerpost_firmware::link::tls;
+use fingerpost_firmware::node::NOTICE;
 use resolver_core::feed::{FeedMemory, ZoneFeed};
+use resolver_core::image::{CHECKSUM, MAX_HEAD};
+use resolver_core::provision::limits;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -13,8 +19,8 @@ const CELLS: usize = 3_000;
 /// One index slot for each owner expected.
 const OWNERS: usize = 1_000;
 
-/// Zones that a board follows at once.
-pub(crate) const ZONES: usize = 2;
+/// Zones that a board follows at once: as many as a configuration block names.
+const ZONES: usize = limits::MAX_ZONES;
 
 /// The bound on payloads that an origin keeps to by default.
 pub(crate) const PAYLOAD_LIMIT: usize = resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
@@ -57,8 +63,28 @@ const TCP_SEND: usize = 1_460;
 /// The longest reply over TCP: an RRset as large as a message of the feed can bring, with question and OPT.
 const TCP_REPLY: usize = PAYLOAD_LIMIT + 512;
 
-/// Sockets: DHCP, DNS over UDP, each connection of DNS over TCP, the broker.
-const SOCKETS: usize = 3 + CONNECTIONS;
+/// Sockets: DHCP, looking up the broker, DNS over UDP, each connection of DNS over TCP, the broker.
+const SOCKETS: usize = 4 + CONNECTIONS;
+
+/// The longest topic whose messages fit beside the largest payload: root and zone name of 100 octets each, whatever is
+/// escaped in them. A longer one takes from the payload: the broker is told the sum.
+const TOPIC: usize = 200;
+
+/// The broker's packet that is being read.
+const LINK_RECEIVE: usize = receive_buffer(TOPIC, PAYLOAD_LIMIT);
+
+/// The packet to the broker that is being sent: CONNECT with login and Will, or a birth.
+const LINK_SEND: usize = NOTICE + 384;
+
+/// What the broker may send ahead. Slots of a resynchronisation come in bursts; one and a half segments keep it going.
+const BROKER_RECEIVE: usize = 2_048;
+
+/// What waits for the broker's acknowledgement.
+const BROKER_SEND: usize = 1_024;
+
+/// What is written to flash at a time: the largest RRset that a message can bring, with its owner, what an image has around it,
+/// and a few words of any chip.
+const SAVE: usize = PAYLOAD_LIMIT + MAX_HEAD + CHECKSUM + 64;
 
 /// What the network stack keeps about sockets.
 pub(crate) type NetworkResources = StackResources<SOCKETS>;
@@ -79,6 +105,48 @@ static UDP_BUFFERS: ConstStaticCell<UdpBuffers> = ConstStaticCell::new(UdpBuffer
 static UDP_QUEUES: StaticCell<UdpQueues> = StaticCell::new();
 static TCP_BUFFERS: ConstStaticCell<[TcpBuffers; CONNECTIONS]> =
     ConstStaticCell::new([const { TcpBuffers::EMPTY }; CONNECTIONS]);
+
+static LINK_BUFFERS: ConstStaticCell<LinkBuffers> = ConstStaticCell::new(LinkBuffers::EMPTY);
+static SAVE_BUFFER: ConstStaticCell<[u8; SAVE]> = ConstStaticCell::new([0; SAVE]);
+
+/// For the connection to the broker.
+pub(crate) struct LinkBuffers {
+    pub(crate) socket_receive: [u8; BROKER_RECEIVE],
+    pub(crate) socket_send: [u8; BROKER_SEND],
+    pub(crate) receive: [u8; LINK_RECEIVE],
+    pub(crate) send: [u8; LINK_SEND],
+    pub(crate) notice: [u8; NOTICE],
+    pub(crate) tls: TlsBuffers,
+}
+
+/// Records of TLS on that connection.
+#[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
+pub(crate) struct TlsBuffers {
+    pub(crate) incoming: [u8; tls::INCOMING],
+    pub(crate) outgoing: [u8; tls::OUTGOING],
+}
+
+/// Without TLS there are none.
+#[cfg(not(any(feature = "tls-psk", feature = "tls-ca")))]
+pub(crate) struct TlsBuffers;
+
+impl LinkBuffers {
+    const EMPTY: Self = Self {
+        socket_receive: [0; BROKER_RECEIVE],
+        socket_send: [0; BROKER_SEND],
+        receive: [0; LINK_RECEIVE],
+        send: [0; LINK_SEND],
+        notice: [0; NOTICE],
+        tls: TlsBuffers::EMPTY,
+    };
+}
+
+impl TlsBuffers {
+    #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
+    const EMPTY: Self = Self { incoming: [0; tls::INCOMING], outgoing: [0; tls::OUTGOING] };
+    #[cfg(not(any(feature = "tls-psk", feature = "tls-ca")))]
+    const EMPTY: Self = Self;
+}
 
 /// For DNS over UDP.
 pub(crate) struct UdpBuffers {
@@ -120,6 +188,8 @@ pub(crate) struct Buffers {
     pub(crate) udp: &'static mut UdpBuffers,
     pub(crate) udp_queues: &'static mut UdpQueues,
     pub(crate) tcp: &'static mut [TcpBuffers; CONNECTIONS],
+    pub(crate) link: &'static mut LinkBuffers,
+    pub(crate) save: &'static mut [u8],
 }
 
 impl Buffers {
@@ -143,6 +213,8 @@ impl Buffers {
                 send: [PacketMetadata::EMPTY; 1],
             }),
             tcp: TCP_BUFFERS.take(),
+            link: LINK_BUFFERS.take(),
+            save: SAVE_BUFFER.take(),
         }
     }
 }

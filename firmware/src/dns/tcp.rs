@@ -6,7 +6,7 @@ use embassy_net::tcp::{self, TcpSocket};
 use embassy_time::{Duration, TimeoutError, with_timeout};
 use resolver_core::Transport;
 
-use super::{PORT, Server};
+use super::Server;
 use crate::health::{Task, alive};
 use crate::memory::{CONNECTIONS, TcpBuffers};
 
@@ -26,7 +26,7 @@ pub(crate) async fn serve(
     socket.set_timeout(Some(Duration::from_secs(2 * u64::from(IDLE_SECONDS))));
     let tally = &server.tally;
     loop {
-        if alive(Task::Tcp(place), socket.accept(PORT)).await.is_ok() {
+        if alive(Task::Tcp(place), socket.accept(server.port)).await.is_ok() {
             tally.accepted.increment();
             tally.open.set(tally.open.get() + 1);
             let mut connection = Connection { socket: &mut socket, server, query, reply };
