@@ -1,8 +1,10 @@
 //! The task that has the connection to the broker: sockets and names for the link, entropy for TLS, and who the node is.
 
 use core::fmt::Write as _;
+use core::future::pending;
 use core::time;
 
+use embassy_futures::select::Either;
 use embassy_net::dns::DnsQueryType;
 use embassy_net::tcp::{ConnectError, TcpReader, TcpSocket, TcpWriter};
 use embassy_net::{IpAddress, Stack};
@@ -14,7 +16,7 @@ use heapless::String;
 use resolver_core::provision::{self, limits};
 
 use crate::board::{Entropy, EntropySource};
-use crate::health::{self, Task, alive};
+use crate::health::{Task, alive};
 use crate::identity::Proven;
 use crate::memory::{LinkBuffers, TlsBuffers};
 use crate::state::State;
@@ -37,7 +39,7 @@ pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static S
     let Broker { settings, name, proven, buffers, mut entropy } = broker;
     let LinkBuffers { socket_receive, socket_send, receive, send, notice, tls } = buffers;
     // A birth says where the node is.
-    alive(Task::Broker, stack.wait_config_up()).await;
+    let Either::First(()) = alive(Task::Broker, stack.wait_config_up()).await;
     let (seed, life_seed) = (entropy.seed(), entropy.seed());
     let life = proven.and_then(|proven| proven.born(stack, settings.root, life_seed));
     let mut node = match life {
@@ -47,9 +49,8 @@ pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static S
     let mut entropy = Random(entropy);
     let Some(security) = security(&settings, tls, &mut entropy) else {
         // As without a block: what was served before the last power cut is served still.
-        loop {
-            alive(Task::Broker, core::future::pending::<()>()).await;
-        }
+        let Either::First(never) = alive(Task::Broker, pending()).await;
+        return never;
     };
     let mut client_id = String::<{ CLIENT_ID.len() + limits::MAX_IDENTIFIER }>::new();
     // It has room for the longest name.
@@ -66,9 +67,9 @@ pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static S
     socket.set_nagle_enabled(false);
     let mut sockets = Sockets { stack, socket, host: settings.host, port: settings.port };
     loop {
-        alive(Task::Broker, link.run(&mut sockets, &EmbassyClock, &mut node, &state.wake)).await;
+        let run = link.run(&mut sockets, &EmbassyClock, &mut node, &state.wake);
+        let Either::First(()) = alive(Task::Broker, run).await;
         // The node took leave to come again.
-        health::beat(Task::Broker);
     }
 }
 

@@ -4,10 +4,10 @@
 //! A task that waits for the network says so, too, from time to time (see [`alive`]): what is shown is that it is there
 //! and gets its turn, not that somebody asks.
 
-use core::pin::pin;
+use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Select, select};
 use embassy_time::{Duration, Instant, Timer};
 
 use crate::board::Watchdog;
@@ -57,15 +57,15 @@ pub(crate) fn beat(task: Task) {
     BEATS[task.index()].store(true, Ordering::Relaxed);
 }
 
-/// Waits for `future`, and says meanwhile that `task` lives.
-pub(crate) async fn alive<F: Future>(task: Task, future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        beat(task);
-        if let Either::First(output) = select(&mut future, Timer::after(BEAT)).await {
-            return output;
+/// Waits for `future`, and says meanwhile that `task` lives. (An `async fn` would keep room for `future` twice.)
+pub(crate) fn alive<F: Future>(task: Task, future: F) -> Select<F, impl Future<Output = Infallible>> {
+    beat(task);
+    select(future, async move {
+        loop {
+            Timer::after(BEAT).await;
+            beat(task);
         }
-    }
+    })
 }
 
 /// Watches over all tasks, and reports now and then.

@@ -48,7 +48,15 @@ impl Proven {
                 Some(Service { name, port, capacity, weight })
             })
             .collect();
-        services.sort_unstable_by_key(|service| (service.name, service.port));
+        // A sixteen at most: the library's sorting would take kilobytes of flash.
+        for end in 1..services.len() {
+            for place in (1..=end).rev() {
+                let key = |at: usize| (services[at].name, services[at].port);
+                if key(place) < key(place - 1) {
+                    services.swap(place, place - 1);
+                }
+            }
+        }
         let place = block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude });
         let payload_limit = block.payload_limit.min(PAYLOAD_LIMIT as u32);
         Some(Self { identity, services, place, payload_limit, port: block.port, boot })

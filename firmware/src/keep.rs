@@ -1,6 +1,9 @@
 //! What outlives a power cut: zones are read from flash at the start, before there is any connection, and written to it
 //! as they change, a bounded step at a time; starts are counted.
 
+use core::future::pending;
+
+use embassy_futures::select::Either;
 use embassy_futures::yield_now;
 use embassy_time::{Duration, Timer};
 use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
@@ -15,6 +18,7 @@ use resolver_core::wire::Name;
 
 use crate::board::{LAYOUT, Mapped, Storage};
 use crate::health::{self, Task, alive};
+use crate::memory::SharedBuffer;
 use crate::state::{State, now};
 
 /// The flash and what lies in it.
@@ -71,14 +75,13 @@ async fn count_start(flash: &mut Flash) -> Result<u64, Fault> {
     Ok(boots)
 }
 
-/// Writes zones as they change, for ever. `buffer` takes the largest RRset.
+/// Writes zones as they change, for ever. `buffer`, which takes the largest RRset, is held while one is written.
 #[embassy_executor::task]
-pub(crate) async fn save(kept: Kept, state: &'static State, buffer: &'static mut [u8]) -> ! {
+pub(crate) async fn save(kept: Kept, state: &'static State, buffer: &'static SharedBuffer) -> ! {
     let Kept { mut flash, slots, .. } = kept;
     let Some(mut slots) = slots else {
-        loop {
-            alive(Task::Keep, core::future::pending::<()>()).await;
-        }
+        let Either::First(never) = alive(Task::Keep, pending()).await;
+        return never;
     };
     let mut zones: Vec<Zone, MAX_ZONES> = state
         .feed
@@ -90,14 +93,16 @@ pub(crate) async fn save(kept: Kept, state: &'static State, buffer: &'static mut
         })
         .collect();
     loop {
-        alive(Task::Keep, Timer::after(LOOK)).await;
+        let Either::First(()) = alive(Task::Keep, Timer::after(LOOK)).await;
         for zone in &mut zones {
             let served = state.view.borrow().position(zone.id);
             if !zone.schedule.poll_due(served, zone.saved, now()) {
                 continue;
             }
             zone.schedule.handle_attempt(now());
-            let result = save_zone(zone.id, &mut slots, &mut flash, state, buffer).await;
+            let Either::First(mut room) = alive(Task::Keep, buffer.lock()).await;
+            let result = save_zone(zone.id, &mut slots, &mut flash, state, &mut room[..]).await;
+            drop(room);
             if state.rest.replace(false) {
                 state.wake.signal(());
             }

@@ -81,7 +81,7 @@ fn launch(
     static STATE: StaticCell<State> = StaticCell::new();
     static SERVER: StaticCell<dns::Server> = StaticCell::new();
 
-    let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, save } = Buffers::take();
+    let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, shared } = Buffers::take();
     let block = settings::read();
     let root = block.as_ref().map_or("", |block| block.broker.root);
     let mut state = State::new(
@@ -101,13 +101,13 @@ fn launch(
     let stack = net::start(spawner, network, config, resources, entropy.seed());
     executor::spawn(spawner, dns::udp::serve(stack, server, udp_queues, udp));
     for (place, buffers) in tcp.iter_mut().enumerate() {
-        executor::spawn(spawner, dns::tcp::serve(stack, server, place, buffers));
+        executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));
     }
     if let Some(block) = block {
         let proven = Proven::of(&block, kept.boots);
         let broker = Broker { settings: block.broker, name: block.name, proven, buffers: link, entropy };
         executor::spawn(spawner, broker::run(stack, broker, state));
-        executor::spawn(spawner, keep::save(kept, state, save));
+        executor::spawn(spawner, keep::save(kept, state, shared));
     }
 }
 

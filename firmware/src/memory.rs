@@ -3,6 +3,8 @@
 
 use embassy_net::StackResources;
 use embassy_net::udp::PacketMetadata;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
 use fingerpost_firmware::link::receive_buffer;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
 use fingerpost_firmware::link::tls;
@@ -49,7 +51,7 @@ const UDP_QUEUE: usize = 32;
 const UDP_RECEIVE: usize = UDP_QUEUE * 64;
 
 /// Replies that wait to be sent: one at a time, see `dns::udp`.
-const UDP_SEND: usize = UDP_REPLY;
+const UDP_SEND: usize = UDP_PAYLOAD as usize;
 
 /// Connections of DNS over TCP at a time.
 pub(crate) const CONNECTIONS: usize = 4;
@@ -82,9 +84,16 @@ const BROKER_RECEIVE: usize = 2_048;
 /// What waits for the broker's acknowledgement.
 const BROKER_SEND: usize = 1_024;
 
-/// What is written to flash at a time: the largest RRset that a message can bring, with its owner, what an image has around it,
-/// and a few words of any chip.
-const SAVE: usize = PAYLOAD_LIMIT + MAX_HEAD + CHECKSUM + 64;
+/// Shared by all connections of DNS over TCP for their replies, one after the other, and by what is written to flash at a
+/// time: the largest RRset that a message can bring, with its owner, what an image has around it, and a few words of any
+/// chip. Each holds it for a bounded time.
+const SHARED: usize = {
+    let save = PAYLOAD_LIMIT + MAX_HEAD + CHECKSUM + 64;
+    if save > TCP_REPLY { save } else { TCP_REPLY }
+};
+
+/// See `SHARED`.
+pub(crate) type SharedBuffer = Mutex<NoopRawMutex, &'static mut [u8; SHARED]>;
 
 /// What the network stack keeps about sockets.
 pub(crate) type NetworkResources = StackResources<SOCKETS>;
@@ -92,10 +101,9 @@ pub(crate) type NetworkResources = StackResources<SOCKETS>;
 static CELL_MEMORY: ConstStaticCell<[Cell; CELLS]> = ConstStaticCell::new([[0; 24]; CELLS]);
 static INDEX_MEMORY: ConstStaticCell<[IndexSlot; OWNERS]> = ConstStaticCell::new([[0; 4]; OWNERS]);
 // A zone that is resynchronised takes a second slot meanwhile; one at a time is enough.
-static ZONE_MEMORY: ConstStaticCell<[ZoneSlot; ZONES + 1]> =
-    ConstStaticCell::new([const { ZoneSlot::EMPTY }; ZONES + 1]);
-static FEED_ZONES: ConstStaticCell<[ZoneFeed; ZONES]> =
-    ConstStaticCell::new([const { ZoneFeed::EMPTY }; ZONES]);
+// Empty slots of both kinds are not all zero; written at the start, they cost little flash.
+static ZONE_MEMORY: StaticCell<[ZoneSlot; ZONES + 1]> = StaticCell::new();
+static FEED_ZONES: StaticCell<[ZoneFeed; ZONES]> = StaticCell::new();
 static FEED_BUFFERS: ConstStaticCell<[u8; WINDOW * PAYLOAD_LIMIT]> =
     ConstStaticCell::new([0; WINDOW * PAYLOAD_LIMIT]);
 static FEED_COVERAGE: ConstStaticCell<[u8; COVERAGE]> = ConstStaticCell::new([0; COVERAGE]);
@@ -107,7 +115,8 @@ static TCP_BUFFERS: ConstStaticCell<[TcpBuffers; CONNECTIONS]> =
     ConstStaticCell::new([const { TcpBuffers::EMPTY }; CONNECTIONS]);
 
 static LINK_BUFFERS: ConstStaticCell<LinkBuffers> = ConstStaticCell::new(LinkBuffers::EMPTY);
-static SAVE_BUFFER: ConstStaticCell<[u8; SAVE]> = ConstStaticCell::new([0; SAVE]);
+static SHARED_MEMORY: ConstStaticCell<[u8; SHARED]> = ConstStaticCell::new([0; SHARED]);
+static SHARED_BUFFER: StaticCell<SharedBuffer> = StaticCell::new();
 
 /// For the connection to the broker.
 pub(crate) struct LinkBuffers {
@@ -167,7 +176,6 @@ pub(crate) struct TcpBuffers {
     pub(crate) receive: [u8; TCP_RECEIVE],
     pub(crate) send: [u8; TCP_SEND],
     pub(crate) query: [u8; QUERY],
-    pub(crate) reply: [u8; TCP_REPLY],
 }
 
 impl UdpBuffers {
@@ -176,8 +184,7 @@ impl UdpBuffers {
 }
 
 impl TcpBuffers {
-    const EMPTY: Self =
-        Self { receive: [0; TCP_RECEIVE], send: [0; TCP_SEND], query: [0; QUERY], reply: [0; TCP_REPLY] };
+    const EMPTY: Self = Self { receive: [0; TCP_RECEIVE], send: [0; TCP_SEND], query: [0; QUERY] };
 }
 
 /// All buffers.
@@ -189,7 +196,7 @@ pub(crate) struct Buffers {
     pub(crate) udp_queues: &'static mut UdpQueues,
     pub(crate) tcp: &'static mut [TcpBuffers; CONNECTIONS],
     pub(crate) link: &'static mut LinkBuffers,
-    pub(crate) save: &'static mut [u8],
+    pub(crate) shared: &'static SharedBuffer,
 }
 
 impl Buffers {
@@ -199,10 +206,10 @@ impl Buffers {
             records: Memory {
                 cells: CELL_MEMORY.take(),
                 index: INDEX_MEMORY.take(),
-                zones: ZONE_MEMORY.take(),
+                zones: ZONE_MEMORY.init_with(|| [const { ZoneSlot::EMPTY }; ZONES + 1]),
             },
             feed: FeedMemory {
-                zones: FEED_ZONES.take(),
+                zones: FEED_ZONES.init_with(|| [const { ZoneFeed::EMPTY }; ZONES]),
                 buffers: FEED_BUFFERS.take(),
                 coverage: FEED_COVERAGE.take(),
             },
@@ -214,7 +221,7 @@ impl Buffers {
             }),
             tcp: TCP_BUFFERS.take(),
             link: LINK_BUFFERS.take(),
-            save: SAVE_BUFFER.take(),
+            shared: SHARED_BUFFER.init(Mutex::new(SHARED_MEMORY.take())),
         }
     }
 }

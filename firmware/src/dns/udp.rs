@@ -1,5 +1,6 @@
 //! DNS over UDP: one socket for both families; a reply leaves from the address that was asked.
 
+use embassy_futures::select::Either;
 use embassy_net::Stack;
 use embassy_net::udp::UdpSocket;
 use embassy_time::{Duration, with_timeout};
@@ -22,7 +23,7 @@ pub(crate) async fn serve(
     loop {
         open(&mut socket, server.port);
         loop {
-            let (length, client) = alive(
+            let Either::First((length, client)) = alive(
                 Task::Udp,
                 socket.recv_from_with(|datagram, client| {
                     let length = datagram.len().min(query.len());
