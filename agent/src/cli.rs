@@ -109,7 +109,7 @@ struct Provision {
     /// Write the block to its place in this image of the board's flash, which is made if need be
     #[arg(long, value_name = "FILE", requires = "board")]
     into: Option<PathBuf>,
-    /// Which board: mps2-an386, nucleo-h743zi or w5500-evb-pico2
+    /// Which board: mps2-an386, mps2-an385, stm32h743-nucleo or w5500-evb-pico2
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
     /// Write over the block of another node, or over what is no block

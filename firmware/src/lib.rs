@@ -6,3 +6,4 @@ extern crate std;
 
 pub mod follow;
 pub mod link;
+pub mod node;

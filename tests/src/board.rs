@@ -4,58 +4,34 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::dns::{Client, Question, rtype};
+use crate::fleet::Zone;
 use crate::gdb::Gdb;
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::eventually;
-use crate::{Scratch, Zone, binary};
+use crate::{Scratch, binary};
 
-/// A board that is to boot.
+/// A board to be booted.
 pub struct BoardBuilder {
-    directory: PathBuf,
-    /// Of the serial line, and of QEMU itself.
-    logs: [PathBuf; 2],
-    name: String,
-    broker: Option<SocketAddr>,
-    /// (apex, public key)
-    zones: Vec<(String, String)>,
-    sections: String,
+    scratch: PathBuf,
+    config: Option<String>,
     link: Option<[PathBuf; 2]>,
     arguments: Vec<OsString>,
 }
 
 impl BoardBuilder {
-    /// Follows `zone`, as it comes from `broker`.
-    pub fn zone(self, broker: SocketAddr, zone: &Zone) -> Self {
-        let key = zone.public_key();
-        self.zone_trusting(broker, zone.apex(), &key)
-    }
-
-    /// The same, trusting another key than the one that signs the zone.
-    pub fn zone_trusting(mut self, broker: SocketAddr, apex: &str, public_key: &str) -> Self {
-        self.broker = Some(broker);
-        self.zones.push((apex.to_owned(), public_key.to_owned()));
+    /// Provisions it with the configuration `text`: see [`Board::config`].
+    pub fn provisioned(mut self, text: &str) -> Self {
+        self.config = Some(text.to_owned());
         self
     }
 
-    /// Sections for the end of its configuration.
-    pub fn sections(mut self, text: &str) -> Self {
-        self.sections.push_str(text);
-        self
-    }
-
-    /// What it is called.
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = name.to_owned();
-        self
-    }
-
-    /// Its Ethernet ends in two sockets for datagrams, a frame each, instead of QEMU's own network: QEMU's, and the one that
-    /// it sends to.
+    /// Its Ethernet ends in two sockets for datagrams, a frame each, instead of QEMU's own network: QEMU's socket, and the
+    /// one that it sends to. Its DNS has no port of loopback then.
     pub fn link(mut self, own: PathBuf, other: PathBuf) -> Self {
         self.link = Some([own, other]);
         self
@@ -67,118 +43,95 @@ impl BoardBuilder {
         self
     }
 
-    /// Writes its configuration to its flash, if it has one, boots it and waits until it answers.
+    /// Boots it and waits until it answers, where that can be seen.
     #[track_caller]
     pub fn start(self) -> Board {
-        let is_linked = self.link.is_some();
-        let mut board = self.boot();
-        if !is_linked {
-            board.await_answer();
-        }
-        board.process.assert_running();
-        board
-    }
-
-    /// Like [`Self::start`], but does not wait.
-    #[track_caller]
-    fn boot(self) -> Board {
         let dns = Port::claim();
-        let file = |kind: &str| self.directory.join(format!("board.{kind}"));
-        let [log, output] = self.logs.clone();
-        let (debugger, storage) = (file("gdb"), file("storage"));
-        if let Some(broker) = self.broker {
+        let file = |kind: &str| self.scratch.join(format!("board-{}.{kind}", dns.number()));
+        let (log, debugger, storage) = (file("log"), file("gdb"), file("storage"));
+        if let Some(text) = self.config {
             let config = file("toml");
-            std::fs::write(&config, self.config(broker))
-                .unwrap_or_else(|error| panic!("{}: {error}", config.display()));
-            let mut provision = binary::command(&["provision", "--board", "mps2-an386"]);
-            let output = provision.arg("--config").arg(&config).arg("--into").arg(&storage).output();
-            let output = output.unwrap_or_else(|error| panic!("{provision:?}: {error}"));
+            std::fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));
+            let mut command = binary::command(&["provision", "--board", "mps2-an386", "--config"]);
+            let output = command.arg(&config).arg("--into").arg(&storage).output();
+            let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }
-        let mut arguments: Vec<OsString> = Vec::new();
-        let mut give = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        give(&["-machine", "mps2-an386,memory-backend=storage"]);
-        let backend =
-            format!("memory-backend-file,id=storage,size=16M,share=on,mem-path={}", storage.display());
-        give(&["-object", &backend]);
-        match &self.link {
-            Some([own, other]) => {
-                let link = format!(
-                    "dgram,id=link,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                    own.display(),
-                    other.display()
-                );
-                give(&["-netdev", &link, "-net", "nic,netdev=link,model=lan9118"]);
-            }
-            None => {
-                let forward = |protocol: &str| format!("hostfwd={protocol}:{}-:53", dns.address());
-                give(&["-nic", &format!("user,model=lan9118,{},{}", forward("udp"), forward("tcp"))]);
-            }
+        let output = self.scratch.join("qemu.log");
+        let emulator =
+            Emulator { log, debugger, storage, output, link: self.link, arguments: self.arguments };
+        let board = Board { process: emulator.launch(&dns), dns, emulator };
+        if board.emulator.link.is_none() {
+            board.await_answer();
         }
-        give(&["-display", "none", "-monitor", "none"]);
-        // Appended to, so that the log goes on over restarts.
-        give(&[
-            "-chardev",
-            &format!("file,id=log,append=on,path={}", log.display()),
-            "-serial",
-            "chardev:log",
-        ]);
-        give(&["-chardev", &format!("socket,id=gdb,server=on,wait=off,path={}", debugger.display())]);
-        give(&["-gdb", "chardev:gdb", "-kernel"]);
-        arguments.push(binary::firmware().into());
-        arguments.extend(self.arguments);
-        let own = self.link.map(|[own, _]| own);
-        let process = launch(&arguments, own.as_ref(), &output);
-        Board { process, dns, log, debugger, own, output, arguments }
-    }
-
-    fn config(&self, broker: SocketAddr) -> String {
-        // The host as QEMU's network has it; what we set up behind a link has the same addresses.
-        let mut text =
-            format!("name = \"{}\"\n[broker]\nhost = \"{HOST}\"\nport = {}\n", self.name, broker.port());
-        text.push_str("[network]\nipv6 = \"auto\"\n");
-        for (apex, key) in &self.zones {
-            let _ = write!(text, "[[zone]]\nname = {apex:?}\nkeys = [\"{key}\"]\n");
-        }
-        text.push_str(&self.sections);
-        text
+        board
     }
 }
 
-/// A board that runs. It keeps its flash, its log and its ports over restarts.
+/// A board. It keeps its ports and its non-volatile memory over restarts.
 pub struct Board {
     process: Process,
     dns: Port,
-    /// Of the serial line.
-    log: PathBuf,
-    debugger: PathBuf,
-    /// QEMU's end of the link, if it has one.
-    own: Option<PathBuf>,
-    /// What QEMU itself has to say.
-    output: PathBuf,
-    arguments: Vec<OsString>,
+    emulator: Emulator,
 }
 
 impl Board {
-    /// A board that nobody has told anything.
+    /// A board that nobody has told anything yet.
     pub fn build(scratch: &Scratch) -> BoardBuilder {
-        let number = Port::claim().number();
-        BoardBuilder {
-            directory: scratch.directory(&format!("board-{number}")),
-            logs: ["board", "qemu"].map(|what| scratch.path().join(format!("{what}-{number}.log"))),
-            name: format!("board-{number}"),
-            broker: None,
-            zones: Vec::new(),
-            sections: String::new(),
-            link: None,
-            arguments: Vec::new(),
-        }
+        BoardBuilder { scratch: scratch.path().to_owned(), config: None, link: None, arguments: Vec::new() }
     }
 
-    /// Boots one that nobody has told anything, and waits until it answers.
+    /// Boots one that nobody has told anything and waits until it answers.
     #[track_caller]
     pub fn start(scratch: &Scratch) -> Self {
         Self::build(scratch).start()
+    }
+
+    /// Provisions one with the configuration `text` (see [`Self::config`]), boots it and waits until it answers.
+    #[track_caller]
+    pub fn provisioned(scratch: &Scratch, text: &str) -> Self {
+        Self::build(scratch).provisioned(text).start()
+    }
+
+    /// The configuration of a board which follows `zones` from `broker` on loopback; `sections` come after it.
+    pub fn config(name: &str, broker: SocketAddr, zones: &[&Zone], sections: &str) -> String {
+        let mut text = format!(
+            "name = \"{name}\"\nregion = \"eu\"\n[broker]\nhost = \"{HOST}\"\nport = {}\n",
+            broker.port()
+        );
+        for zone in zones {
+            let _ =
+                write!(text, "[[zone]]\nname = \"{}\"\nkeys = [\"{}\"]\n", zone.apex(), zone.public_key());
+        }
+        text + sections
+    }
+
+    /// Ends the emulator in order: what is loaded into it may have something to write.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        self.process.terminate();
+    }
+
+    /// Cuts its power.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Boots it again after [`Self::kill`], with a new log, and waits until it answers.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.boot_again();
+        self.await_answer();
+    }
+
+    /// Boots it again and does not wait.
+    pub fn boot_again(&mut self) {
+        self.process = self.emulator.launch(&self.dns);
+    }
+
+    /// The file that is its non-volatile memory.
+    pub fn storage(&self) -> &Path {
+        &self.emulator.storage
     }
 
     /// Where its DNS is reached.
@@ -193,7 +146,7 @@ impl Board {
 
     /// What it logged so far.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(&self.emulator.log).unwrap_or_default()).into_owned()
     }
 
     /// How often it has booted.
@@ -204,28 +157,7 @@ impl Board {
     /// A debugger, which stops the board until it lets go.
     #[track_caller]
     pub fn debug(&self) -> Gdb {
-        Gdb::attach(&self.debugger)
-    }
-
-    /// The emulator's process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    /// Ends the emulator in order: what is loaded into it may have something to write.
-    #[track_caller]
-    pub fn terminate(&mut self) {
-        self.process.terminate();
-    }
-
-    /// Cuts its power.
-    pub fn kill(&mut self) {
-        self.process.kill();
-    }
-
-    /// Gives it power again. Does not wait.
-    pub fn boot_again(&mut self) {
-        self.process = launch(&self.arguments, self.own.as_ref(), &self.output);
+        Gdb::attach(&self.emulator.debugger)
     }
 
     /// Waits until it answers over UDP.
@@ -243,13 +175,49 @@ impl Board {
     }
 }
 
-/// The host, as a board sees it.
-pub const HOST: &str = "10.0.2.2";
-
-fn launch(arguments: &[OsString], own: Option<&PathBuf>, output: &std::path::Path) -> Process {
-    if let Some(own) = own {
-        // QEMU does not take over what an earlier process left.
-        let _ = std::fs::remove_file(own);
-    }
-    Process::start("QEMU", Command::new(binary::required("qemu-system-arm")).args(arguments), output)
+/// How QEMU is started.
+struct Emulator {
+    /// Of the serial line.
+    log: PathBuf,
+    debugger: PathBuf,
+    storage: PathBuf,
+    /// QEMU's own messages.
+    output: PathBuf,
+    link: Option<[PathBuf; 2]>,
+    arguments: Vec<OsString>,
 }
+
+impl Emulator {
+    #[track_caller]
+    fn launch(&self, dns: &Port) -> Process {
+        let storage = self.storage.display();
+        let storage = format!("memory-backend-file,id=storage,size=16M,share=on,mem-path={storage}");
+        let mut qemu = Command::new(binary::required("qemu-system-arm"));
+        qemu.args(["-machine", "mps2-an386,memory-backend=storage"]).args(["-object", &storage]);
+        match &self.link {
+            Some([own, other]) => {
+                // QEMU does not take over what an earlier process left.
+                let _ = std::fs::remove_file(own);
+                let (own, other) = (own.display(), other.display());
+                let local = format!("local.type=unix,local.path={own}");
+                let link = format!("dgram,id=link,{local},remote.type=unix,remote.path={other}");
+                qemu.args(["-netdev", &link, "-net", "nic,netdev=link,model=lan9118"]);
+            }
+            None => {
+                let forward = |protocol: &str| format!("hostfwd={protocol}:{}-:53", dns.address());
+                qemu.args(["-nic", &format!("user,model=lan9118,{},{}", forward("udp"), forward("tcp"))]);
+            }
+        }
+        qemu.args(["-display", "none", "-monitor", "none"])
+            .args(["-serial", &format!("file:{}", self.log.display())])
+            .args(["-chardev", &format!("socket,id=gdb,server=on,wait=off,path={}", self.debugger.display())])
+            .args(["-gdb", "chardev:gdb"])
+            .arg("-kernel")
+            .arg(binary::firmware())
+            .args(&self.arguments);
+        Process::start("QEMU", &mut qemu, &self.output)
+    }
+}
+
+/// The machine that runs QEMU, as the board sees it: its loopback, too.
+pub const HOST: &str = "10.0.2.2";

@@ -154,8 +154,8 @@ pub trait User {
     /// The time of [`Self::poll_at`] came; also called early and while not connected.
     fn handle_timeout(&mut self, now: Instant);
 
-    /// The Will of the next connection.
-    fn will(&self) -> Option<Will<'_>> {
+    /// The Will of the next connection: asked once for each, before [`Event::Up`] or [`Event::Down`].
+    fn will(&mut self) -> Option<Will<'_>> {
         None
     }
 }

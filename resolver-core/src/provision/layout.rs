@@ -58,7 +58,7 @@ impl SlotRegion {
 /// What has to be known of a board to provision it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// As `fingerpost provision --board` takes it.
+    /// As `fingerpost provision --board` takes it, and as the firmware's feature is called.
     pub name: &'static str,
     /// Its chip, as probe-rs calls it; none where there is no chip to flash.
     pub chip: Option<&'static str>,
@@ -116,9 +116,12 @@ pub const MPS2_AN386: Board = Board {
     state: SlotRegion { offset: 64 << 10, slot: 256 << 10, count: 5 },
 };
 
-/// NUCLEO-H743ZI. Everything is in the second bank, so that the program runs on in the first while a sector is erased.
-pub const STM32H743: Board = Board {
-    name: "nucleo-h743zi",
+/// QEMU's mps2-an385: the same but for the processor.
+pub const MPS2_AN385: Board = Board { name: "mps2-an385", ..MPS2_AN386 };
+
+/// ST NUCLEO-H743ZI2. Everything is in the second bank, so that the program runs on in the first while a sector is erased.
+pub const STM32H743_NUCLEO: Board = Board {
+    name: "stm32h743-nucleo",
     chip: Some("STM32H743ZITx"),
     address: 0x0800_0000,
     capacity: 2 << 20,
@@ -142,7 +145,7 @@ pub const W5500_EVB_PICO2: Board = Board {
 };
 
 /// All of them.
-pub const BOARDS: [Board; 3] = [MPS2_AN386, STM32H743, W5500_EVB_PICO2];
+pub const BOARDS: [Board; 4] = [MPS2_AN386, MPS2_AN385, STM32H743_NUCLEO, W5500_EVB_PICO2];
 
 const _: () = {
     let mut index = 0;

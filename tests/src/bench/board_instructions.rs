@@ -30,7 +30,8 @@ pub(super) fn run(report: &mut Report) {
     let runs = [1, 2].map(|run| {
         report.progress(format!("run {run} of 2"));
         let places = scratch.path().join(format!("places-{run}"));
-        let board = Board::build(&scratch).zone(broker.address(), &zone);
+        let config = Board::config("bench", broker.address(), &[&zone], "");
+        let board = Board::build(&scratch).provisioned(&config);
         let (mut board, counts) = plugin.load(board, &scratch, &places);
         let figures = measure(&board, &counts, &zone);
         board.assert_never_reset();
@@ -177,8 +178,7 @@ impl Plugin {
         for end in &self.ends {
             argument.push_str(&format!(",end={end:#x}"));
         }
-        // An instruction is eight nanoseconds of the board's time, however long it really takes.
-        let board = board.arguments(["-plugin", &argument, "-icount", "shift=3"]).start();
+        let board = board.arguments(["-plugin", &argument]).start();
         (board, counts)
     }
 }

@@ -24,7 +24,8 @@ pub(super) fn run(report: &mut Report) {
     let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
     let zone = Zone::with_hosts("example.com.", 990);
     let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
-    let mut board = Board::build(&scratch).zone(broker.address(), &zone).start();
+    let config = Board::config("bench", broker.address(), &[&zone], "");
+    let mut board = Board::provisioned(&scratch, &config);
     let dns = board.dns();
     let name = zone.name("h500");
     eventually("the board answers from the zone", || (dns.addresses(&name).len() == 1).then_some(()));
