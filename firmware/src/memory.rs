@@ -15,11 +15,11 @@ use resolver_core::provision::limits;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// Cells: 2 for an owner with one A RRset, and half as much again for larger ones; for 1,000 RRsets.
-const CELLS: usize = 3_000;
+/// Cells: 2 for an owner with one A RRset, and a third as much again for larger ones; for 1,000 RRsets.
+const CELLS: usize = 2_650;
 
-/// One index slot for each owner expected.
-const OWNERS: usize = 1_000;
+/// One index slot for each owner expected, and a tenth more for names in between that have no RRset.
+const OWNERS: usize = 1_100;
 
 /// Zones that a board follows at once: as many as a configuration block names.
 const ZONES: usize = limits::MAX_ZONES;
