@@ -4,12 +4,12 @@
 use cortex_m::peripheral::SCB;
 use embassy_stm32::flash::{Blocking, Error, Flash, MAX_ERASE_SIZE, WRITE_SIZE};
 use embassy_stm32::{Peri, pac, peripherals};
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase, check_read, check_write};
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
 use super::LAYOUT;
 use crate::board::{Mapped, WHOLE, is_writable, mapped};
 
-/// The board's non-volatile memory.
+/// The board's non-volatile memory. The driver below checks bounds and alignment.
 pub(crate) struct Storage {
     flash: Flash<'static, Blocking>,
 }
@@ -37,7 +37,6 @@ impl ReadNorFlash for Storage {
     /// A word that a power cut left half written has a wrong error-correcting code, and reading it is a bus fault. Such
     /// faults are ignored here, and found by the bank's flag (reference manual RM0433, section 4.7).
     fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), Error> {
-        check_read(self, offset, octets.len())?;
         let bank = pac::FLASH.bank(1);
         bank.ccr().write(|flags| flags.set_clr_dbeccerr(true));
         ignoring_bus_faults(|| self.flash.blocking_read(offset, octets))?;
@@ -58,7 +57,6 @@ impl NorFlash for Storage {
     const ERASE_SIZE: usize = MAX_ERASE_SIZE;
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        check_erase(self, from, to)?;
         if !is_writable(from) {
             return Err(Error::Protected);
         }
@@ -66,7 +64,6 @@ impl NorFlash for Storage {
     }
 
     fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), Error> {
-        check_write(self, offset, octets.len())?;
         if !is_writable(offset) {
             return Err(Error::Protected);
         }
