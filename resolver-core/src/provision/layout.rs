@@ -112,7 +112,7 @@ pub const MPS2_AN386: Board = Board {
     sector: 4 << 10,
     config: Region { offset: 0, length: 8 << 10 },
     counters: Region { offset: 8 << 10, length: 8 << 10 },
-    // Of the 16 MiB, 1.25 are enough for what a zone of 1,000 RRsets takes, twice over.
+    // Of the 16 MiB, 1.25 hold what a zone of 1,000 RRsets takes more than twice over.
     state: SlotRegion { offset: 64 << 10, slot: 256 << 10, count: 5 },
 };
 
@@ -125,7 +125,7 @@ pub const STM32H743: Board = Board {
     sector: 128 << 10,
     config: Region { offset: 1 << 20, length: 128 << 10 },
     counters: Region { offset: (1 << 20) + (128 << 10), length: 256 << 10 },
-    // The bank's other five sectors: 1,000 RRsets are 50 to 100 KB.
+    // The bank's other five sectors: 1,000 RRsets are 30 to 100 KB.
     state: SlotRegion { offset: (1 << 20) + (384 << 10), slot: 128 << 10, count: 5 },
 };
 
