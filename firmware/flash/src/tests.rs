@@ -383,7 +383,7 @@ fn worn_out_flash_is_told_and_costs_nothing_that_is_kept() {
 
 #[test]
 fn a_thousand_rrsets_fit_the_smallest_slot_and_take_short_steps() {
-    let board = &resolver_core::provision::layout::STM32H743;
+    let board = &resolver_core::provision::layout::STM32H743_NUCLEO;
     let mut memory = vec![0xFF; board.capacity as usize];
     let mut flash = MemoryFlash(&mut memory);
     let zones: Vec<ZoneSlot> = (0..2).map(|_| ZoneSlot::EMPTY).collect();
