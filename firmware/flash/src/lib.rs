@@ -34,6 +34,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod blocking;
 mod counters;
 mod memory;
 mod saving;
@@ -46,6 +47,7 @@ use core::fmt;
 use embedded_storage_async::nor_flash::NorFlash;
 use resolver_core::image::CopyError;
 
+pub use blocking::Blocking;
 pub use counters::{Counters, Values};
 pub use memory::MemoryFlash;
 pub use resolver_core::provision::layout::{Region, SlotRegion};

@@ -16,7 +16,9 @@ use resolver_core::image::Image;
 use resolver_core::records::{Change, Memory, Rdatas, ZoneId, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
-use crate::{Counters, Error, MappedFlash, MemoryFlash, Progress, Region, Saving, SlotRegion, Slots, Values};
+use crate::{
+    Blocking, Counters, Error, MappedFlash, MemoryFlash, Progress, Region, Saving, SlotRegion, Slots, Values,
+};
 
 /// NOR flash with words of `W` and sectors of `S` octets, whose power fails after so many words.
 #[derive(Clone)]
@@ -385,7 +387,7 @@ fn worn_out_flash_is_told_and_costs_nothing_that_is_kept() {
 fn a_thousand_rrsets_fit_the_smallest_slot_and_take_short_steps() {
     let board = &resolver_core::provision::layout::STM32H743_NUCLEO;
     let mut memory = vec![0xFF; board.capacity as usize];
-    let mut flash = MemoryFlash(&mut memory);
+    let mut flash = MemoryFlash::mapped(&mut memory);
     let zones: Vec<ZoneSlot> = (0..2).map(|_| ZoneSlot::EMPTY).collect();
     let (cells, index) = (vec![[0; 24]; 8_000].leak(), vec![[0; 4]; 1_000].leak());
     let mut view = View::new(Memory { cells, index, zones: zones.leak() }, 1);
@@ -414,7 +416,7 @@ fn a_thousand_rrsets_fit_the_smallest_slot_and_take_short_steps() {
     let mut saving = Saving::new(&slots, &flash, zone, &names(), &mut buffer).unwrap();
     let mut steps = 0;
     while matches!(now(saving.flush(&mut slots, &mut flash)), Ok(Progress::More)) {
-        saving.fill::<MemoryFlash<'_>>(&view).unwrap();
+        saving.fill::<Blocking<MemoryFlash<'_>>>(&view).unwrap();
         steps += 1;
     }
     let image = Image::read(slots.images(&flash, &apex).next().unwrap(), &apex).unwrap();
@@ -516,7 +518,7 @@ fn counters_never_go_back() {
     count_and_cut::<32, 256>(0xFF, true);
     let region = Region { offset: 0, length: 8_192 };
     let mut memory = vec![0; 8_192];
-    let mut flash = MemoryFlash(&mut memory);
+    let mut flash = MemoryFlash::mapped(&mut memory);
     let mut counters = now(Counters::open(&mut flash, region)).unwrap();
     now(counters.store(&mut flash, Values { boots: 5, incarnation: 2 })).unwrap();
     let back = Values { boots: 6, incarnation: 1 };
