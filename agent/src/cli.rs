@@ -106,16 +106,16 @@ struct Provision {
     /// Write the block to this file (mode 0600)
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the block to its place in this image of the board's flash, which is made if need be
+    /// Write the block to its place in this image of the board's storage, which is made if need be
     #[arg(long, value_name = "FILE", requires = "board")]
     into: Option<PathBuf>,
-    /// Which board: mps2-an386, nucleo-h743zi or w5500-evb-pico2
+    /// Which board: mps2-an386, mps2-an385, stm32h743-nucleo or w5500-evb-pico2
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
     /// Write over the block of another node, or over what is no block
     #[arg(long)]
     force: bool,
-    /// Show a block, or with --board the one in an image of its flash; secrets are left out
+    /// Show a block, or with --board the one in an image of its storage; secrets are left out
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "output", "into", "force"])]
     show: Option<PathBuf>,
 }

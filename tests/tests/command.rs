@@ -320,7 +320,7 @@ fn a_board_is_provisioned_and_shown() {
     for (refused, names) in [
         (provision(&other, &board), "node \"one\""),
         (provision(&config, &[]), "--board"),
-        (provision(&config, &["--board", "toaster"]), "nucleo-h743zi"),
+        (provision(&config, &["--board", "toaster"]), "stm32h743-nucleo"),
     ] {
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && said.contains(names), "{refused:?}");

@@ -51,5 +51,5 @@ impl NorFlash for Storage {
 /// The flash of the board.
 const FLASH_SIZE: usize = 2 << 20;
 /// What memory.x leaves of it.
-const SIZE: usize = 512 << 10;
+const SIZE: usize = 1 << 20;
 const START: u32 = (FLASH_SIZE - SIZE) as u32;
