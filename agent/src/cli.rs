@@ -165,8 +165,8 @@ struct Status {
     /// Draw it again whenever something changed, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Wait so many seconds for nodes' reports, which come at least every 80 s; it ends earlier when all are there
-    #[arg(long, value_name = "SECONDS", default_value_t = 85, conflicts_with = "watch")]
+    /// Wait at most so many seconds for reports that the broker does not have yet; they come at least every 80 s
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "watch")]
     wait: u32,
 }
 
