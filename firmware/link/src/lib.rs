@@ -35,11 +35,19 @@
 //! | `clock.rs` | the seam to time |
 //! | `broker.rs` | the broker's address |
 //! | `tls.rs`, `guard.rs` | TLS |
+//! | `follow.rs` | the core's feed as a user |
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
 
 mod backoff;
 mod broker;
 mod clock;
 mod driver;
+pub mod follow;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
 mod guard;
 mod inbox;
@@ -49,7 +57,7 @@ mod session;
 pub mod tls;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use core::fmt;
 use core::future::Future;
