@@ -5,10 +5,10 @@ use embassy_net::StackResources;
 use embassy_net::udp::PacketMetadata;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
-use fingerpost_firmware::link::receive_buffer;
+use fingerpost_link::node::NOTICE;
+use fingerpost_link::receive_buffer;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
-use fingerpost_firmware::link::tls;
-use fingerpost_firmware::node::NOTICE;
+use fingerpost_link::tls;
 use resolver_core::feed::{FeedMemory, ZoneFeed};
 use resolver_core::image::{CHECKSUM, MAX_HEAD};
 use resolver_core::provision::limits;

@@ -6,7 +6,7 @@ use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
-use fingerpost_firmware::node::Shared;
+use fingerpost_link::node::Shared;
 use resolver_core::{Feed, Instant, View};
 
 /// The node's state.

@@ -39,7 +39,7 @@ impl ReadNorFlash for Storage {
     fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), Error> {
         let bank = pac::FLASH.bank(1);
         bank.ccr().write(|flags| flags.set_clr_dbeccerr(true));
-        ignoring_bus_faults(|| self.flash.blocking_read(offset, octets))?;
+        ignoring_bus_faults(|| self.flash.blocking_read(START + offset, octets))?;
         if bank.sr().read().dbeccerr() {
             bank.ccr().write(|flags| flags.set_clr_dbeccerr(true));
             return Err(Error::Prog);
@@ -60,14 +60,14 @@ impl NorFlash for Storage {
         if !is_writable(from) {
             return Err(Error::Protected);
         }
-        self.flash.blocking_erase(from, to)
+        self.flash.blocking_erase(START + from, START + to)
     }
 
     fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), Error> {
         if !is_writable(offset) {
             return Err(Error::Protected);
         }
-        self.flash.blocking_write(offset, octets)
+        self.flash.blocking_write(START + offset, octets)
     }
 }
 
@@ -89,6 +89,9 @@ fn ignoring_bus_faults<R>(read: impl FnOnce() -> R) -> R {
         }
     })
 }
+
+/// Where the second bank begins in the flash.
+const START: u32 = LAYOUT.address - 0x0800_0000;
 
 // Both come from the chip's description.
 const _: () = assert!(MAX_ERASE_SIZE == LAYOUT.sector as usize);
