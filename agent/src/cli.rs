@@ -106,7 +106,7 @@ struct Provision {
     /// Write the block to this file (mode 0600)
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write the block to its place in this image of the board's flash, which is made if need be
+    /// Write the block to its place in this image of the board's storage, which is made if need be
     #[arg(long, value_name = "FILE", requires = "board")]
     into: Option<PathBuf>,
     /// Which board: mps2-an386, mps2-an385, stm32h743-nucleo or w5500-evb-pico2
@@ -115,7 +115,7 @@ struct Provision {
     /// Write over the block of another node, or over what is no block
     #[arg(long)]
     force: bool,
-    /// Show a block, or with --board the one in an image of its flash; secrets are left out
+    /// Show a block, or with --board the one in an image of its storage; secrets are left out
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "output", "into", "force"])]
     show: Option<PathBuf>,
 }
@@ -165,8 +165,8 @@ struct Status {
     /// Draw it again whenever something changed, until Ctrl-C
     #[arg(long)]
     watch: bool,
-    /// Wait so many seconds for nodes' reports, which come at least every 80 s; it ends earlier when all are there
-    #[arg(long, value_name = "SECONDS", default_value_t = 85, conflicts_with = "watch")]
+    /// Wait at most so many seconds for reports that the broker does not have yet; they come at least every 80 s
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "watch")]
     wait: u32,
 }
 

@@ -28,28 +28,28 @@ impl Board {
         Self {
             name: "mps2-an386",
             target: "thumbv7em-none-eabihf",
-            features: "mps2-an386,qemu",
+            features: "mps2-an386,qemu,tls-psk",
             ram: 0x2000_0000,
             is_emulated: true,
         },
         Self {
             name: "mps2-an385",
             target: "thumbv7m-none-eabi",
-            features: "mps2-an385,qemu",
+            features: "mps2-an385,qemu,tls-psk",
             ram: 0x2000_0000,
             is_emulated: true,
         },
         Self {
             name: "stm32h743-nucleo",
             target: "thumbv7em-none-eabihf",
-            features: "stm32h743-nucleo",
+            features: "stm32h743-nucleo,tls-psk",
             ram: 0x2400_0000,
             is_emulated: false,
         },
         Self {
             name: "w5500-evb-pico2",
             target: "thumbv8m.main-none-eabihf",
-            features: "w5500-evb-pico2",
+            features: "w5500-evb-pico2,tls-psk",
             ram: 0x2000_0000,
             is_emulated: false,
         },
@@ -93,8 +93,8 @@ impl Board {
     /// What its image, built before, takes of the board.
     pub(crate) fn size(&self) -> Result<Size, Error> {
         let image = Executable::open(&self.image())?;
-        let size = Size { flash: image.flash(), static_ram: image.static_ram(self.ram) };
-        if size.static_ram == 0 {
+        let size = Size { flash: image.flash(), ram: image.static_ram(self.ram) };
+        if size.ram == 0 {
             return Err(Error::new(
                 format!("the image for {} is empty", self.name),
                 "the linker's script was not applied: see firmware/build.rs",
@@ -102,7 +102,52 @@ impl Board {
         }
         Ok(size)
     }
+
+    /// The same; an error if that is more than its budget.
+    pub(crate) fn size_within_budget(&self) -> Result<Size, Error> {
+        let (size, budget) = (self.size()?, self.budget()?);
+        for (what, taken, most) in [("flash", size.flash, budget.flash), ("ram", size.ram, budget.ram)] {
+            if taken > most {
+                return Err(Error::new(
+                    format!(
+                        "the image for {} takes {taken} octets of {what}, {most} are its budget",
+                        self.name
+                    ),
+                    format!("make it smaller, or change {BUDGET} and say why"),
+                ));
+            }
+        }
+        Ok(size)
+    }
+
+    /// How much it may take.
+    pub(crate) fn budget(&self) -> Result<Size, Error> {
+        let text = workspace::read(&workspace::root().join(BUDGET))?;
+        let most = |what| {
+            budget(&text, self.name, what).ok_or_else(|| {
+                Error::new(
+                    format!("{BUDGET} has no {what} for {}", self.name),
+                    format!("add a section [{}] with flash and ram", self.name),
+                )
+            })
+        };
+        Ok(Size { flash: most("flash")?, ram: most("ram")? })
+    }
 }
+
+/// The number called `what` in the section `board`.
+fn budget(text: &str, board: &str, what: &str) -> Option<u64> {
+    let section = format!("[{board}]");
+    text.lines()
+        .skip_while(|line| line.trim() != section)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once('='))
+        .find(|(name, _)| name.trim() == what)
+        .and_then(|(_, number)| number.trim().replace('_', "").parse().ok())
+}
+
+const BUDGET: &str = "firmware/budget.toml";
 
 #[cfg(test)]
 mod tests {
@@ -116,6 +161,18 @@ mod tests {
             assert!(board.features.split(',').all(|feature| features.iter().any(|known| known == feature)));
             assert!(board.features.split(',').any(|feature| feature == board.name));
         }
+    }
+
+    #[test]
+    fn every_board_has_a_budget_of_its_own() {
+        for board in &Board::ALL {
+            let budget = board.budget().unwrap();
+            assert!(budget.flash > budget.ram);
+        }
+        let text = "[a]\nflash = 1_000\n\n[b]\nram = 7\n";
+        assert_eq!(budget(text, "a", "flash"), Some(1_000));
+        assert_eq!(budget(text, "a", "ram"), None);
+        assert_eq!(budget(text, "b", "ram"), Some(7));
     }
 
     #[test]

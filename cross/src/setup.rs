@@ -238,8 +238,9 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const SERVERS: [&str; 3] = ["mosquitto", "nsd", "knot"];
 
 /// Needs of one package stand side by side.
-const NEEDS: [Need; 18] = [
+const NEEDS: [Need; 19] = [
     Need { provides: "mosquitto", package: "mosquitto", suites: &[E2e, Real] },
+    Need { provides: "openssl", package: "openssl", suites: &[E2e] },
     Need { provides: "mosquitto_sub", package: "mosquitto-clients", suites: &[E2e, Real] },
     Need { provides: "dig", package: "bind9-dnsutils", suites: &[E2e, Real] },
     Need { provides: "nsupdate", package: "bind9-dnsutils", suites: &[E2e, Real] },

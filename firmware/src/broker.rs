@@ -10,8 +10,8 @@ use embassy_net::tcp::{ConnectError, TcpReader, TcpSocket, TcpWriter};
 use embassy_net::{IpAddress, Stack};
 use embassy_time::{Duration, with_timeout};
 use embedded_io_async::ErrorKind;
-use fingerpost_firmware::link::{Connector, Down, EmbassyClock, Link, Login, Memory, Security, Settings};
-use fingerpost_firmware::node::Node;
+use fingerpost_link::node::Node;
+use fingerpost_link::{Connector, Down, EmbassyClock, Link, Login, Memory, Security, Settings};
 use heapless::String;
 use resolver_core::provision::{self, limits};
 
@@ -80,7 +80,7 @@ fn security<'m>(
     entropy: &'m mut Random,
 ) -> Option<Security<'m>> {
     #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
-    use fingerpost_firmware::link::{Records, Tls, Trust};
+    use fingerpost_link::{Records, Tls, Trust};
     match settings.security {
         provision::Security::Plain => Some(Security::Plain),
         #[cfg(feature = "tls-psk")]

@@ -93,6 +93,7 @@ pub(crate) async fn watch(
         if now >= report_at {
             let Usage { deepest, size } = Usage::measure();
             log::info!("stack: {deepest} of {size} octets at the deepest; {}", dns.report());
+            log::info!("{}", state.report());
             report_at = now + REPORT;
         }
         Timer::after(CHECK).await;

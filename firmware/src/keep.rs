@@ -6,8 +6,8 @@ use core::future::pending;
 use embassy_futures::select::Either;
 use embassy_futures::yield_now;
 use embassy_time::{Duration, Timer};
-use embedded_storage_async::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
-use fingerpost_flash::{Counters, Error, MappedFlash, Progress, Saving, Slots, Values};
+use embedded_storage::nor_flash::ErrorType;
+use fingerpost_flash::{Blocking, Counters, Error, Progress, Saving, Slots, Values};
 use heapless::Vec;
 use resolver_core::View;
 use resolver_core::feed::Position;
@@ -30,12 +30,14 @@ pub(crate) struct Kept {
     pub(crate) boots: u64,
 }
 
+/// Each operation waits in a loop, so others get their turn after it.
+type Flash = Blocking<Storage>;
 type Fault = Error<<Storage as ErrorType>::Error>;
 
 impl Kept {
     /// Looks through the flash, and counts this start.
     pub(crate) async fn open(storage: Storage) -> Self {
-        let mut flash = Flash(storage);
+        let mut flash = Blocking::new(storage, Mapped::mapped);
         let boots = count_start(&mut flash).await.unwrap_or_else(|error| {
             log::error!("starts are not counted: {error}");
             0
@@ -143,48 +145,7 @@ async fn save_zone(
         if let Progress::Saved(position) = saving.flush(slots, flash).await? {
             return Ok(position);
         }
-    }
-}
-
-/// The board's flash as [`fingerpost_flash`] takes it. Each operation waits in a loop, so others get their turn after it.
-struct Flash(Storage);
-
-impl ErrorType for Flash {
-    type Error = <Storage as ErrorType>::Error;
-}
-
-impl ReadNorFlash for Flash {
-    const READ_SIZE: usize = <Storage as embedded_storage::nor_flash::ReadNorFlash>::READ_SIZE;
-
-    async fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), Self::Error> {
-        embedded_storage::nor_flash::ReadNorFlash::read(&mut self.0, offset, octets)
-    }
-
-    fn capacity(&self) -> usize {
-        embedded_storage::nor_flash::ReadNorFlash::capacity(&self.0)
-    }
-}
-
-impl NorFlash for Flash {
-    const WRITE_SIZE: usize = <Storage as embedded_storage::nor_flash::NorFlash>::WRITE_SIZE;
-    const ERASE_SIZE: usize = <Storage as embedded_storage::nor_flash::NorFlash>::ERASE_SIZE;
-
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), Self::Error> {
-        let result = embedded_storage::nor_flash::NorFlash::erase(&mut self.0, from, to);
         yield_now().await;
-        result
-    }
-
-    async fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), Self::Error> {
-        let result = embedded_storage::nor_flash::NorFlash::write(&mut self.0, offset, octets);
-        yield_now().await;
-        result
-    }
-}
-
-impl MappedFlash for Flash {
-    fn mapped(&self) -> &[u8] {
-        self.0.mapped()
     }
 }
 

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! One thread, no preemption: what is shared needs no lock, only that nobody keeps it over an `await`. There is no
-//! allocator, so any use of a heap fails to build. `link`, `follow` and `node` are the library's and need no board.
+//! allocator, so any use of a heap fails to build. The link, the feed's loop and the node are `firmware/link`'s and need no board.
 #![no_std]
 #![no_main]
 

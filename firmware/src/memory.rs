@@ -5,21 +5,21 @@ use embassy_net::StackResources;
 use embassy_net::udp::PacketMetadata;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::mutex::Mutex;
-use fingerpost_firmware::link::receive_buffer;
+use fingerpost_link::node::NOTICE;
+use fingerpost_link::receive_buffer;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
-use fingerpost_firmware::link::tls;
-use fingerpost_firmware::node::NOTICE;
+use fingerpost_link::tls;
 use resolver_core::feed::{FeedMemory, ZoneFeed};
 use resolver_core::image::{CHECKSUM, MAX_HEAD};
 use resolver_core::provision::limits;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// Cells: 2 for an owner with one A RRset, and half as much again for larger ones; for 1,000 RRsets.
-const CELLS: usize = 3_000;
+/// Cells: 2 for an owner with one A RRset, and a third as much again for larger ones; for 1,000 RRsets.
+const CELLS: usize = 2_650;
 
-/// One index slot for each owner expected.
-const OWNERS: usize = 1_000;
+/// One index slot for each owner expected, and a tenth more for names in between that have no RRset.
+const OWNERS: usize = 1_100;
 
 /// Zones that a board follows at once: as many as a configuration block names.
 const ZONES: usize = limits::MAX_ZONES;

@@ -2,10 +2,11 @@
 //! an `await`.
 
 use core::cell::{Cell, RefCell};
+use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
-use fingerpost_firmware::node::Shared;
+use fingerpost_link::node::Shared;
 use resolver_core::{Feed, Instant, View};
 
 /// The node's state.
@@ -31,6 +32,32 @@ impl State {
             load: Cell::new(0),
             wake: Signal::new(),
         }
+    }
+
+    /// How much of the memory for records is in use, and what the feeds brought, in a line.
+    pub(crate) fn report(&self) -> impl fmt::Display {
+        fmt::from_fn(|f| {
+            let (feed, view) = (self.feed.borrow(), self.view.borrow());
+            let usage = view.store().usage();
+            write!(f, "records: {} RRsets, {} of {}", usage.rrsets, usage.cells_used, usage.cells_total)?;
+            write!(f, " cells, {} of {} owners", usage.index_slots_used, usage.index_slots_total)?;
+            let (mut change_sets, mut resyncs, mut refused) = (0, 0, 0);
+            for counters in
+                feed.zones().filter_map(|(_, zone, _)| feed.status(zone)).map(|status| status.counters)
+            {
+                change_sets += counters.change_sets;
+                resyncs += counters.resyncs;
+                refused += counters.refused_signature
+                    + counters.refused_malformed
+                    + counters.refused_stale
+                    + counters.refused_inconsistent
+                    + counters.refused_oversize;
+            }
+            write!(
+                f,
+                "; change-sets {change_sets}, resynchronisations {resyncs}, feed messages refused {refused}"
+            )
+        })
     }
 
     /// What the connection's task has of it.

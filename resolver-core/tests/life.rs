@@ -69,7 +69,7 @@ impl Sent {
     }
 
     fn is_birth(&self) -> bool {
-        self.delivery == Delivery::Retained
+        self.delivery == Delivery::Assured
     }
 }
 
@@ -168,14 +168,14 @@ fn each_connection_is_an_incarnation_with_its_will_birth_and_beacon() {
     let mut world = World::new(1);
     for connection in 1..=3 {
         let will = world.connect();
-        assert_eq!((will.topic.as_str(), will.delivery), (TOPIC, Delivery::Retained));
+        assert_eq!((will.topic.as_str(), will.delivery), (TOPIC, Delivery::Assured));
         let Notice::Death(death) = will.notice() else { panic!("no death") };
         assert_eq!(death.incarnation, 3 << 24 | connection);
         let sent = world.sent();
         let [birth, beacon] = &sent[..] else { panic!("{} messages", sent.len()) };
-        assert_eq!((birth.topic.as_str(), birth.delivery), (TOPIC, Delivery::Retained));
+        assert_eq!((birth.topic.as_str(), birth.delivery), (TOPIC, Delivery::Assured));
         assert_eq!(birth.notice().incarnation(), death.incarnation);
-        assert_eq!((beacon.topic.as_str(), beacon.delivery), ("fleet/b/eu/n1", Delivery::Fleeting));
+        assert_eq!((beacon.topic.as_str(), beacon.delivery), ("fleet/b/eu/n1", Delivery::Latest));
         assert_eq!((beacon.beacon().incarnation, beacon.beacon().sequence), (death.incarnation, 0));
         assert_eq!(world.hear(birth), Ok(Heard::Own));
         assert!(world.sent().is_empty());

@@ -106,6 +106,11 @@ impl Board {
         text + sections
     }
 
+    /// The emulator's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
     /// Ends the emulator in order: what is loaded into it may have something to write.
     #[track_caller]
     pub fn terminate(&mut self) {

@@ -94,7 +94,7 @@ impl Client {
         self.link.publish(topic, payload, retain, token)
     }
 
-    /// Publishes with QoS 0, not retained: whether it arrives is not told.
+    /// Publishes with QoS 0, retained: whether it arrives is not told, and the next one takes its place.
     pub fn report(&self, topic: &str, payload: Bytes) -> Result<(), Unsent> {
         self.link.report(topic, payload)
     }

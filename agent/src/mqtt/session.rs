@@ -146,11 +146,11 @@ impl Sender {
 
     pub(super) fn report(&self, topic: &str, payload: Bytes) -> Result<(), Rejected> {
         match self {
-            Self::V5(client) => client
-                .try_publish(topic, v5::mqttbytes::QoS::AtMostOnce, false, payload)
-                .map_err(|_| Rejected),
+            Self::V5(client) => {
+                client.try_publish(topic, v5::mqttbytes::QoS::AtMostOnce, true, payload).map_err(|_| Rejected)
+            }
             Self::V311(client) => {
-                client.try_publish(topic, QoS::AtMostOnce, false, payload).map_err(|_| Rejected)
+                client.try_publish(topic, QoS::AtMostOnce, true, payload).map_err(|_| Rejected)
             }
         }
     }

@@ -123,7 +123,7 @@ impl OwnLife {
             life.poll_transmit(feed, view, load, now, out)
         } {
             publish(client, &transmit, &out[..transmit.length]);
-            if transmit.delivery == Delivery::Retained && !*listens {
+            if transmit.delivery == Delivery::Assured && !*listens {
                 // After the birth, so that no earlier word of ours comes back.
                 *listens = client.subscribe(&transmit.topic, true).is_ok();
             }
@@ -158,8 +158,8 @@ fn publish(client: &Client, transmit: &Transmit, payload: &[u8]) {
     let (topic, payload) = (transmit.topic.as_str(), Bytes::copy_from_slice(payload));
     let octets = payload.len();
     let result = match transmit.delivery {
-        Delivery::Retained => client.publish(topic, payload, true, TOKEN),
-        Delivery::Fleeting => client.report(topic, payload),
+        Delivery::Assured => client.publish(topic, payload, true, TOKEN),
+        Delivery::Latest => client.report(topic, payload),
     };
     match result {
         Ok(()) => tracing::debug!(topic, octets, delivery = ?transmit.delivery, "published"),

@@ -46,7 +46,7 @@ pub enum Error {
     Taken(PathBuf, String),
     /// There is something that is no block.
     Foreign(PathBuf),
-    /// An image that has not the size of the board's flash.
+    /// An image that has not the size of the board's storage.
     Size(PathBuf, u64, &'static Board),
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Error {
                 write!(f, "--board {name}: there is no such board\n  remedy: choose one of {names}")
             }
             Self::Nowhere => f.write_str(
-                "the block goes nowhere\n  remedy: give -o FILE, or --into FILE and --board NAME for an image of its flash",
+                "the block goes nowhere\n  remedy: give -o FILE, or --into FILE and --board NAME for an image of its storage",
             ),
             Self::Io(path, error) => write!(
                 f,
@@ -68,7 +68,7 @@ impl fmt::Display for Error {
             ),
             Self::Block(path, error) => write!(
                 f,
-                "{}: {error}\n  remedy: name a block that `fingerpost provision` wrote, or with --board an image of a flash",
+                "{}: {error}\n  remedy: name a block that `fingerpost provision` wrote, or with --board an image of a storage",
                 path.display()
             ),
             Self::Taken(path, name) => write!(
@@ -83,7 +83,7 @@ impl fmt::Display for Error {
             ),
             Self::Size(path, size, board) => write!(
                 f,
-                "{} has {size} octets, the flash of {} has {}\n  remedy: name an image of that flash, or a new file",
+                "{} has {size} octets, the storage of {} has {}\n  remedy: name an image of that storage, or a new file",
                 path.display(),
                 board.name,
                 board.capacity
@@ -100,7 +100,7 @@ pub fn board(name: Option<&str>) -> Result<Option<&'static Board>, Error> {
 }
 
 /// Makes the block that the file `config` describes, and writes it to the file `output` and into the image `into` of the
-/// flash of `board`. Returns what to tell.
+/// storage of `board`. Returns what to tell.
 pub fn write(
     config: &Path,
     output: Option<&Path>,
@@ -147,7 +147,7 @@ pub fn write(
     Ok(told)
 }
 
-/// What stands in the block in `file`, or in the image of the flash of `board`; without its secrets.
+/// What stands in the block in `file`, or in the image of the storage of `board`; without its secrets.
 pub fn show(file: &Path, board: Option<&'static Board>) -> Result<String, Error> {
     let failed = |error| Error::Io(file.into(), error);
     let octets = match board {
@@ -207,7 +207,7 @@ fn how_to_flash(board: &Board, path: &Path) -> String {
             "to flash it:\n  probe-rs download --chip {chip} --binary-format bin --base-address {address:#010x} {path}\n"
         ),
         None => {
-            format!("{} runs in QEMU: write the block to an image of its flash with --into\n", board.name)
+            format!("{} runs in QEMU: write the block to an image of its storage with --into\n", board.name)
         }
     }
 }

@@ -60,7 +60,8 @@ pub(super) struct Said {
 pub(super) struct Reported {
     incarnation: u64,
     sequence: u32,
-    pub(super) at: Instant,
+    /// When it came; none if the broker had it, nobody knows for how long.
+    pub(super) at: Option<Instant>,
     pub(super) uptime: u32,
     pub(super) load: u8,
     pub(super) zone_count: u32,
@@ -131,7 +132,7 @@ impl Fleet {
             State::Asleep => Condition::Asleep,
             State::Dead => Condition::Dead,
             State::Up | State::Unknown => {
-                let since = self.listening.max(node.report.as_ref().map(|report| report.at));
+                let since = self.listening.max(node.report.as_ref().and_then(|report| report.at));
                 let silent = since.is_some_and(|since| now.duration_since(since) > SILENCE);
                 if silent { Condition::Silent } else { Condition::Up }
             }
@@ -147,12 +148,12 @@ impl Fleet {
         })
     }
 
-    /// A message; `wall` are Unix seconds. True if it changed something.
+    /// A message that came at `live`, or none if it was retained; `wall` are Unix seconds. True if it changed something.
     pub(super) fn handle_message(
         &mut self,
         topic: &str,
         payload: &[u8],
-        now: Instant,
+        live: Option<Instant>,
         wall: Option<u64>,
     ) -> bool {
         let result = match NodeTopic::parse(&self.root, topic) {
@@ -170,7 +171,7 @@ impl Fleet {
                 let key = (region.as_str().to_owned(), node.as_str().to_owned());
                 match self.nodes.get_mut(&key) {
                     Some(known) => match open_beacon(&known.key, region, node, payload) {
-                        Ok(beacon) => Ok(known.beacon(&beacon, now)),
+                        Ok(beacon) => Ok(known.beacon(&beacon, live)),
                         Err(error) => Err(error.to_string()),
                     },
                     // Nobody to believe it of: its birth is missing, or listed as refused.
@@ -234,7 +235,7 @@ impl Node {
         self.presence.incarnation()
     }
 
-    fn beacon(&mut self, beacon: &Beacon<'_>, now: Instant) -> bool {
+    fn beacon(&mut self, beacon: &Beacon<'_>, live: Option<Instant>) -> bool {
         if !self.presence.handle_beacon(beacon.incarnation) {
             return false;
         }
@@ -255,7 +256,7 @@ impl Node {
         self.report = Some(Reported {
             incarnation: beacon.incarnation,
             sequence: beacon.sequence,
-            at: now,
+            at: live,
             uptime: beacon.uptime,
             load: beacon.load,
             zone_count: beacon.zone_count,

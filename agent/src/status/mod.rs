@@ -162,8 +162,9 @@ impl Watching {
         match event {
             Event::Up => self.subscribe(client).await?,
             Event::Down(_) => self.up_at = None,
-            Event::Message { topic, payload, .. } => {
-                if self.fleet.handle_message(&topic, &payload, Instant::now(), unix_seconds()) {
+            Event::Message { topic, payload, retain } => {
+                let live = (!retain).then(Instant::now);
+                if self.fleet.handle_message(&topic, &payload, live, unix_seconds()) {
                     self.changed_at = Instant::now();
                 }
             }

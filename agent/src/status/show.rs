@@ -107,7 +107,7 @@ impl NodeRow {
     fn of(fleet: &Fleet, region: &str, name: &str, node: &Node, now: Instant) -> Self {
         let condition = fleet.condition(node, now);
         let (birth, report) = (node.birth.as_ref(), node.report.as_ref());
-        let age = report.map(|report| now.duration_since(report.at));
+        let age = report.and_then(|report| report.at).map(|at| now.duration_since(at));
         let place = birth.and_then(|birth| birth.place);
         let is_there = matches!(condition, Condition::Up | Condition::Silent);
         let zones = node.zones.values().map(|state| {
@@ -248,7 +248,7 @@ pub(super) fn table(report: &Report, complete: bool) -> String {
         if !missing.is_empty() {
             let _ = writeln!(
                 out,
-                "\nNot all reported yet by: {}. Reports come at least every 80 s (--wait, --watch).",
+                "\nNot all reported yet by: {}. Reports come at least every 80 s (--wait 85, --watch).",
                 missing.join(", ")
             );
         }

@@ -97,7 +97,7 @@ fn fleet(now: Instant) -> Fleet {
     let mut out = [0; 512];
     let length = seal_head(&zone(), &key(9), &head, &mut out).unwrap();
     let topic = Topic::Head { zone: zone() }.format("fleet").unwrap();
-    assert!(fleet.handle_message(&topic, &out[..length], now, None));
+    assert!(fleet.handle_message(&topic, &out[..length], Some(now), None));
     fleet
 }
 
@@ -111,7 +111,7 @@ fn a_node_is_shown_with_its_lag_and_digest() {
     let mut fleet = fleet(now);
     let node = Node::new("n1", &key(1));
     let mut hear = |kind: &str, payload: Vec<u8>| {
-        let believed = fleet.handle_message(&format!("fleet/{kind}/eu/n1"), &payload, now, Some(500));
+        let believed = fleet.handle_message(&format!("fleet/{kind}/eu/n1"), &payload, Some(now), Some(500));
         (believed, shown(&fleet, now))
     };
     assert!(!hear("b", node.beacon(7, 0, Phase::Live, None)).0, "without a birth nobody's key is known");
@@ -149,22 +149,22 @@ fn states_follow_births_ends_and_silence() {
         fleet.condition(known, now)
     };
     let topic = "fleet/n/eu/n1";
-    assert!(fleet.handle_message(topic, &node.birth(7), now, None));
+    assert!(fleet.handle_message(topic, &node.birth(7), Some(now), None));
     assert_eq!(state(&fleet, now), Condition::Up);
     assert!(!fleet.is_complete(now), "it has not reported");
-    assert!(!fleet.handle_message(topic, &node.end(End::Death, 6), now, None), "a late Will");
+    assert!(!fleet.handle_message(topic, &node.end(End::Death, 6), Some(now), None), "a late Will");
     assert_eq!(state(&fleet, now), Condition::Up);
     let later = now + Duration::from_secs(100);
     assert_eq!(state(&fleet, later), Condition::Silent);
     assert!(fleet.is_complete(later));
     fleet.connected(later);
     assert_eq!(state(&fleet, later), Condition::Up, "what was missed is not held against it");
-    assert!(fleet.handle_message(topic, &node.end(End::Sleep, 7), now, None));
+    assert!(fleet.handle_message(topic, &node.end(End::Sleep, 7), Some(now), None));
     assert_eq!(state(&fleet, later), Condition::Asleep);
-    assert!(fleet.handle_message(topic, &node.birth(8), now, None));
-    assert!(fleet.handle_message(topic, &node.end(End::Death, 8), now, None));
+    assert!(fleet.handle_message(topic, &node.birth(8), Some(now), None));
+    assert!(fleet.handle_message(topic, &node.end(End::Death, 8), Some(now), None));
     assert_eq!(state(&fleet, now), Condition::Dead);
-    assert!(fleet.handle_message(topic, &[], now, None), "cleared");
+    assert!(fleet.handle_message(topic, &[], Some(now), None), "cleared");
     assert_eq!(fleet.nodes().count(), 0);
 }
 
@@ -180,16 +180,16 @@ fn what_is_not_authentic_is_listed_apart_with_the_reason() {
         ("fleet/n/eu/n1", good.birth(1), 1_000, "has expired"),
         ("fleet/n/eu/n4", b"rubbish".to_vec(), 500, "version"),
     ] {
-        assert!(fleet.handle_message(topic, &payload, now, Some(wall)));
+        assert!(fleet.handle_message(topic, &payload, Some(now), Some(wall)));
         let listed = fleet.refused().find(|(listed, _)| *listed == topic).unwrap();
         assert!(listed.1.contains(reason), "{listed:?}");
-        assert!(!fleet.handle_message(topic, &payload, now, Some(wall)), "told once");
+        assert!(!fleet.handle_message(topic, &payload, Some(now), Some(wall)), "told once");
     }
     assert_eq!(fleet.nodes().count(), 0);
     let text = shown(&fleet, now);
     assert!(text.contains("Not authentic") && text.contains("fleet/n/us/n1: "), "{text}");
     // The right one in its place clears the complaint.
-    assert!(fleet.handle_message("fleet/n/eu/n1", &good.birth(1), now, Some(500)));
+    assert!(fleet.handle_message("fleet/n/eu/n1", &good.birth(1), Some(now), Some(500)));
     assert!(!shown(&fleet, now).contains("fleet/n/eu/n1: "));
 }
 
@@ -198,11 +198,11 @@ fn json_says_the_same() {
     let now = Instant::now();
     let mut fleet = fleet(now);
     let node = Node::new("n1", &key(1));
-    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), now, None);
+    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), Some(now), None);
     fleet.handle_message(
         "fleet/b/eu/n1",
         &node.beacon(7, 0, Phase::Live, Some((AT, Digest([5; 4])))),
-        now,
+        Some(now),
         None,
     );
     let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
@@ -225,7 +225,7 @@ fn of_many_zones_those_in_trouble_are_shown() {
     let now = Instant::now();
     let mut fleet = fleet(now);
     let node = Node::new("n1", &key(1));
-    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), now, None);
+    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), Some(now), None);
     for part in 0..10 {
         let states = (0..10).map(|number| ZoneState {
             zone: format!("z{part}{number}.example").parse().unwrap(),
@@ -236,7 +236,7 @@ fn of_many_zones_those_in_trouble_are_shown() {
         let mut out = vec![0; MAX_NOTICE];
         let (length, told) = seal_beacon(&node.identity(), &said, states, &mut out).unwrap();
         assert_eq!(told, 10);
-        fleet.handle_message("fleet/b/eu/n1", &out[..length], now, None);
+        fleet.handle_message("fleet/b/eu/n1", &out[..length], Some(now), None);
     }
     let text = shown(&fleet, now);
     assert_eq!(text.matches(" full").count(), 10, "{text}");

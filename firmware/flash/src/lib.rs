@@ -6,6 +6,15 @@
 //! state      slots of equal size, one more than there are zones, each an image of a zone   [`Slots`], [`Saving`]
 //! ```
 //!
+//! # What a shell does
+//!
+//! ```text
+//! start          Counters::open, store with one boot more
+//!                Slots::open; for each zone: the first of slots.images(…) that Image::read takes goes to View::load
+//! each second    for each zone: Schedule::poll_due? then Saving::new, and fill and flush until it is saved;
+//!                while saving.wants_rest(), the feed's work for that zone waits
+//! ```
+//!
 //! # What a power cut leaves
 //!
 //! Anything may be cut off at any word: a word that is written may end half written, a sector that is erased may end
@@ -25,6 +34,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod blocking;
 mod counters;
 mod memory;
 mod saving;
@@ -37,6 +47,7 @@ use core::fmt;
 use embedded_storage_async::nor_flash::NorFlash;
 use resolver_core::image::CopyError;
 
+pub use blocking::Blocking;
 pub use counters::{Counters, Values};
 pub use memory::MemoryFlash;
 pub use resolver_core::provision::layout::{Region, SlotRegion};

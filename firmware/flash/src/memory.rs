@@ -1,10 +1,8 @@
 //! Memory as flash: for a board whose memory outlives it, as QEMU's does that is backed by a file.
 
-use embedded_storage_async::nor_flash::{
-    ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash,
-};
+use embedded_storage::nor_flash::{ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 
-use crate::MappedFlash;
+use crate::Blocking;
 
 /// Lent memory that behaves like NOR flash with sectors of 4 KiB and words of 4 octets.
 pub struct MemoryFlash<'m>(pub &'m mut [u8]);
@@ -37,7 +35,7 @@ impl ErrorType for MemoryFlash<'_> {
 impl ReadNorFlash for MemoryFlash<'_> {
     const READ_SIZE: usize = 1;
 
-    async fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), OutOfBounds> {
+    fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), OutOfBounds> {
         octets.copy_from_slice(self.part(offset, octets.len(), Self::READ_SIZE)?);
         Ok(())
     }
@@ -51,13 +49,13 @@ impl NorFlash for MemoryFlash<'_> {
     const WRITE_SIZE: usize = 4;
     const ERASE_SIZE: usize = 4096;
 
-    async fn erase(&mut self, from: u32, to: u32) -> Result<(), OutOfBounds> {
+    fn erase(&mut self, from: u32, to: u32) -> Result<(), OutOfBounds> {
         let length = to.checked_sub(from).ok_or(OutOfBounds)?;
         self.part(from, length as usize, Self::ERASE_SIZE)?.fill(0xFF);
         Ok(())
     }
 
-    async fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), OutOfBounds> {
+    fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), OutOfBounds> {
         for (kept, octet) in self.part(offset, octets.len(), Self::WRITE_SIZE)?.iter_mut().zip(octets) {
             // Writing clears bits; only erasing sets them.
             *kept &= octet;
@@ -66,8 +64,9 @@ impl NorFlash for MemoryFlash<'_> {
     }
 }
 
-impl MappedFlash for MemoryFlash<'_> {
-    fn mapped(&self) -> &[u8] {
-        self.0
+impl<'m> MemoryFlash<'m> {
+    /// The memory as flash that can be awaited, and read where it lies.
+    pub fn mapped(memory: &'m mut [u8]) -> Blocking<Self> {
+        Blocking::new(Self(memory), |flash| flash.0)
     }
 }

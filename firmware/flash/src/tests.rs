@@ -16,7 +16,9 @@ use resolver_core::image::Image;
 use resolver_core::records::{Change, Memory, Rdatas, ZoneId, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
-use crate::{Counters, Error, MappedFlash, MemoryFlash, Progress, Region, Saving, SlotRegion, Slots, Values};
+use crate::{
+    Blocking, Counters, Error, MappedFlash, MemoryFlash, Progress, Region, Saving, SlotRegion, Slots, Values,
+};
 
 /// NOR flash with words of `W` and sectors of `S` octets, whose power fails after so many words.
 #[derive(Clone)]
@@ -382,6 +384,48 @@ fn worn_out_flash_is_told_and_costs_nothing_that_is_kept() {
 }
 
 #[test]
+fn a_thousand_rrsets_fit_the_smallest_slot_and_take_short_steps() {
+    let board = &resolver_core::provision::layout::STM32H743_NUCLEO;
+    let mut memory = vec![0xFF; board.capacity as usize];
+    let mut flash = MemoryFlash::mapped(&mut memory);
+    let zones: Vec<ZoneSlot> = (0..2).map(|_| ZoneSlot::EMPTY).collect();
+    let (cells, index) = (vec![[0; 24]; 8_000].leak(), vec![[0; 4]; 1_000].leak());
+    let mut view = View::new(Memory { cells, index, zones: zones.leak() }, 1);
+    let apex = names()[0].clone();
+    let zone = view.add_zone(&apex).unwrap();
+    let owners: Vec<[u8; 9]> = (0..1_000)
+        .map(|host: u16| {
+            let mut owner = *b"\x08hostxxxx";
+            for (digit, place) in owner[5..].iter_mut().enumerate() {
+                *place = b'0' + (host / 10u16.pow(digit as u32) % 10) as u8;
+            }
+            owner
+        })
+        .collect();
+    // Texts of 64 octets: long for what a board serves.
+    let rdatas = [&[0, 65, 64][..], &[b'x'; 64]].concat();
+    let changes = owners.iter().map(|owner| Change {
+        owner: RelativeName::from_wire(owner).unwrap(),
+        rtype: Rtype::TXT,
+        ttl: 300,
+        rdatas: Rdatas::from_wire(Rtype::TXT, &rdatas).unwrap(),
+    });
+    view.load(zone, changes, Position { epoch: 1, serial: 1 }).unwrap();
+    let mut slots = now(Slots::open(&mut flash, board.state)).unwrap();
+    let mut buffer = [0; 4_096];
+    let mut saving = Saving::new(&slots, &flash, zone, &names(), &mut buffer).unwrap();
+    let mut steps = 0;
+    while matches!(now(saving.flush(&mut slots, &mut flash)), Ok(Progress::More)) {
+        saving.fill::<Blocking<MemoryFlash<'_>>>(&view).unwrap();
+        steps += 1;
+    }
+    let image = Image::read(slots.images(&flash, &apex).next().unwrap(), &apex).unwrap();
+    assert_eq!(image.rrset_count, 1_000);
+    // 32 sectors of this flash, and 90 KB of image in pieces.
+    assert!((50..120).contains(&steps), "{steps}");
+}
+
+#[test]
 fn what_does_not_fit_is_said() {
     let (large, ids) = view([Some((1, 26)), Some((1, 1))]);
     let mut flash = Flash::<4, 512>::new(4 * 512, 0xFF);
@@ -474,7 +518,7 @@ fn counters_never_go_back() {
     count_and_cut::<32, 256>(0xFF, true);
     let region = Region { offset: 0, length: 8_192 };
     let mut memory = vec![0; 8_192];
-    let mut flash = MemoryFlash(&mut memory);
+    let mut flash = MemoryFlash::mapped(&mut memory);
     let mut counters = now(Counters::open(&mut flash, region)).unwrap();
     now(counters.store(&mut flash, Values { boots: 5, incarnation: 2 })).unwrap();
     let back = Values { boots: 6, incarnation: 1 };

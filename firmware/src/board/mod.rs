@@ -11,7 +11,7 @@
 //! | `start(spawner, peripherals, watchdog_period) -> Parts` | all the rest; spawns what drivers run by themselves |
 //! | `Network` | [`embassy_net_driver::Driver`], woken by interrupts |
 //! | `EntropySource` | [`Entropy`]: seeds and keys |
-//! | `Storage` | [`Mapped`]: the board's whole flash, of which [`LAYOUT`] says what may be written |
+//! | `Storage` | [`Mapped`]: the board's non-volatile memory, of which [`LAYOUT`] says what may be written |
 //! | `WatchdogTimer` | [`Watchdog`], counting; what it does when unfed ends in [`crate::last_words`] |
 //! | `write_log(octets) -> usize` | sends what can be sent without waiting, from any context |
 //! | `reset()` | starts the board anew, `.uninit` RAM kept |
@@ -72,20 +72,20 @@ pub(crate) trait Entropy {
     }
 }
 
-/// Flash that can be read where it lies. Offsets are from its start, that of the program, as in [`LAYOUT`]; only what
-/// lies behind the configuration block can be erased and written.
+/// Storage that can be read where it lies. Offsets are from its start, as in [`LAYOUT`]; only what lies
+///  behind the configuration block can be erased and written.
 pub(crate) trait Mapped: NorFlash {
-    /// The whole flash.
+    /// All of it.
     fn mapped(&self) -> &[u8];
 }
 
 /// The region of the configuration block, which nothing writes while the program runs.
 pub(crate) fn config_block() -> &'static [u8] {
-    // SAFETY: the flash lies there as long as the program runs, and this part of it is only read: see `is_writable`.
+    // SAFETY: the storage lies there as long as the program runs, and this part of it is only read: see `is_writable`.
     unsafe { mapped(LAYOUT.config) }
 }
 
-/// A part of the flash where it can be read.
+/// A part of the storage where it can be read.
 ///
 /// # Safety
 ///
@@ -93,11 +93,11 @@ pub(crate) fn config_block() -> &'static [u8] {
 unsafe fn mapped<'a>(region: Region) -> &'a [u8] {
     debug_assert!(region.end() <= LAYOUT.capacity);
     let start = core::ptr::with_exposed_provenance((LAYOUT.address + region.offset) as usize);
-    // SAFETY: the layout says that so many octets of flash can be read there, and the caller that they stay as they are.
+    // SAFETY: the layout says that so many octets can be read there, and the caller that they stay as they are.
     unsafe { core::slice::from_raw_parts(start, region.length as usize) }
 }
 
-/// Whether what lies from `offset` on may be erased and written: neither program nor configuration block.
+/// Whether what lies from `offset` on may be erased and written: not the configuration block.
 fn is_writable(offset: u32) -> bool {
     offset >= LAYOUT.counters.offset
 }

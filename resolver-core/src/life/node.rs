@@ -41,10 +41,10 @@ pub struct Transmit {
 /// See [`Transmit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// QoS 1, retained.
-    Retained,
-    /// QoS 0, not retained.
-    Fleeting,
+    /// QoS 1, retained: until it is acknowledged.
+    Assured,
+    /// QoS 0, retained: the next one makes up for one that is lost.
+    Latest,
 }
 
 /// What a message on the node's own topic was.
@@ -310,7 +310,7 @@ impl<'m> Life<'m> {
             self.counters.asserted += 1;
         }
         self.born_at = Some(now);
-        Some(Transmit { topic: self.topic(), length, delivery: Delivery::Retained })
+        Some(Transmit { topic: self.topic(), length, delivery: Delivery::Assured })
     }
 
     fn end(&mut self, end: End, out: &mut [u8]) -> Option<Transmit> {
@@ -318,7 +318,7 @@ impl<'m> Life<'m> {
             self.counters.unfit += 1;
             return None;
         };
-        Some(Transmit { topic: self.topic(), length, delivery: Delivery::Retained })
+        Some(Transmit { topic: self.topic(), length, delivery: Delivery::Assured })
     }
 
     /// From when on it may be looked (again) whether something changed.
@@ -381,7 +381,7 @@ impl<'m> Life<'m> {
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.counters.beacons += 1;
-        Some(Transmit { topic: self.topic_of(NodeTopicKind::Beacon), length, delivery: Delivery::Fleeting })
+        Some(Transmit { topic: self.topic_of(NodeTopicKind::Beacon), length, delivery: Delivery::Latest })
     }
 
     fn topic_of(&self, kind: NodeTopicKind) -> NodeTopicString {

@@ -1,18 +1,19 @@
 //! Where each board keeps what outlives a power cut. The firmware and `fingerpost provision` read the same table.
 //!
 //! ```text
-//! start of flash   program                        as long as the linker's script says
-//! …                configuration block            written by `fingerpost provision`, only read by the board
-//!                  counters                       boots and incarnation
-//!                  state: slot | slot | …         images of zones, one slot more than zones
+//! program                        as long as the linker's script says
+//! storage                        the rest of the flash; offsets count from its start
+//!   configuration block          written by `fingerpost provision`, only read by the board
+//!   counters                     boots and incarnation
+//!   state: slot | slot | …       images of zones, one slot more than zones
 //! ```
 
 use super::limits::{MAX_BLOCK, MAX_ZONES};
 
-/// Part of a board's flash: whole sectors.
+/// Part of a board's storage: whole sectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
-    /// From the start of the flash.
+    /// From the start of the storage.
     pub offset: u32,
     /// In octets.
     pub length: u32,
@@ -24,7 +25,7 @@ impl Region {
         self.offset + self.length
     }
 
-    /// Whether a flash of `capacity` octets has such a region of whole sectors.
+    /// Whether a storage of `capacity` octets has such a region of whole sectors.
     pub const fn fits(&self, capacity: usize, sector: usize) -> bool {
         let (offset, length) = (self.offset as usize, self.length as usize);
         let is_whole = sector > 0 && offset.is_multiple_of(sector) && length.is_multiple_of(sector);
@@ -35,7 +36,7 @@ impl Region {
 /// Slots of equal size, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotRegion {
-    /// From the start of the flash.
+    /// From the start of the storage.
     pub offset: u32,
     /// Octets of one slot.
     pub slot: u32,
@@ -58,13 +59,13 @@ impl SlotRegion {
 /// What has to be known of a board to provision it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Board {
-    /// As `fingerpost provision --board` takes it, and as the firmware's feature is called.
+    /// As `fingerpost provision --board` takes it.
     pub name: &'static str,
     /// Its chip, as probe-rs calls it; none where there is no chip to flash.
     pub chip: Option<&'static str>,
-    /// Address at which the flash can be read.
+    /// Address at which the storage can be read.
     pub address: u32,
-    /// Octets of flash.
+    /// Octets of storage.
     pub capacity: u32,
     /// Octets that are erased together.
     pub sector: u32,
@@ -87,7 +88,7 @@ impl Board {
         self.address + self.config.offset
     }
 
-    /// Whether the regions lie in the flash, apart from each other, and are large enough.
+    /// Whether the regions lie in the storage, apart from each other, and are large enough.
     const fn is_sound(&self) -> bool {
         let (capacity, sector) = (self.capacity as usize, self.sector as usize);
         let state = self.state.region();
@@ -103,7 +104,7 @@ impl Board {
     }
 }
 
-/// QEMU's mps2-an386: its PSRAM is a file which outlives it.
+/// QEMU's mps2-an386: its PSRAM is a file which outlives it, and has to be as long.
 pub const MPS2_AN386: Board = Board {
     name: "mps2-an386",
     chip: None,
@@ -112,40 +113,40 @@ pub const MPS2_AN386: Board = Board {
     sector: 4 << 10,
     config: Region { offset: 0, length: 8 << 10 },
     counters: Region { offset: 8 << 10, length: 8 << 10 },
-    // Of the 16 MiB, 1.25 are enough for what a zone of 1,000 RRsets takes, twice over.
-    state: SlotRegion { offset: 64 << 10, slot: 256 << 10, count: 5 },
+    // Within the first MiB, which is what the firmware uses: a real board has no more.
+    state: SlotRegion { offset: 64 << 10, slot: 192 << 10, count: 5 },
 };
 
-/// QEMU's mps2-an385: the same but for the processor.
+/// QEMU's mps2-an385: the same with a Cortex-M3.
 pub const MPS2_AN385: Board = Board { name: "mps2-an385", ..MPS2_AN386 };
 
-/// ST NUCLEO-H743ZI2. Everything is in the second bank, so that the program runs on in the first while a sector is erased.
+/// NUCLEO-H743ZI. The storage is the second bank, so that the program runs on in the first while a sector is erased.
 pub const STM32H743_NUCLEO: Board = Board {
     name: "stm32h743-nucleo",
     chip: Some("STM32H743ZITx"),
-    address: 0x0800_0000,
-    capacity: 2 << 20,
+    address: 0x0810_0000,
+    capacity: 1 << 20,
     sector: 128 << 10,
-    config: Region { offset: 1 << 20, length: 128 << 10 },
-    counters: Region { offset: (1 << 20) + (128 << 10), length: 256 << 10 },
-    // The bank's other five sectors: 1,000 RRsets are 50 to 100 KB.
-    state: SlotRegion { offset: (1 << 20) + (384 << 10), slot: 128 << 10, count: 5 },
+    config: Region { offset: 0, length: 128 << 10 },
+    counters: Region { offset: 128 << 10, length: 256 << 10 },
+    // The bank's other five sectors: 1,000 RRsets are 30 to 100 KB.
+    state: SlotRegion { offset: 384 << 10, slot: 128 << 10, count: 5 },
 };
 
-/// WIZnet W5500-EVB-Pico2: RP2350 with 2 MiB of QSPI flash. The program has the first half.
+/// WIZnet W5500-EVB-Pico2: RP2350 with 2 MiB of QSPI flash, of which the second half is storage.
 pub const W5500_EVB_PICO2: Board = Board {
     name: "w5500-evb-pico2",
     chip: Some("RP235x"),
-    address: 0x1000_0000,
-    capacity: 2 << 20,
+    address: 0x1010_0000,
+    capacity: 1 << 20,
     sector: 4 << 10,
-    config: Region { offset: 1 << 20, length: 8 << 10 },
-    counters: Region { offset: (1 << 20) + (8 << 10), length: 8 << 10 },
-    state: SlotRegion { offset: (1 << 20) + (64 << 10), slot: 128 << 10, count: 5 },
+    config: Region { offset: 0, length: 8 << 10 },
+    counters: Region { offset: 8 << 10, length: 8 << 10 },
+    state: SlotRegion { offset: 64 << 10, slot: 192 << 10, count: 5 },
 };
 
-/// All of them.
-pub const BOARDS: [Board; 4] = [MPS2_AN386, MPS2_AN385, STM32H743_NUCLEO, W5500_EVB_PICO2];
+/// All of them, by the names of the firmware's features.
+pub const BOARDS: [Board; 4] = [MPS2_AN385, MPS2_AN386, STM32H743_NUCLEO, W5500_EVB_PICO2];
 
 const _: () = {
     let mut index = 0;

@@ -9,7 +9,7 @@ use heapless::Vec;
 use super::limits::{MAX_NAME_SERVERS, MAX_SERVICES, MAX_ZONE_KEYS, MAX_ZONES};
 use crate::wire::Name;
 
-/// All that a board is told.
+/// All that a board is told. Some 4 KiB, most of it the zones' public keys, unpacked: read it once at the start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block<'a> {
     /// The node's name in the fleet: 1 to 40 letters, digits, `-` or `_`.

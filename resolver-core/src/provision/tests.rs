@@ -117,6 +117,12 @@ fn a_block_reads_as_it_was_written() {
 }
 
 #[test]
+fn a_block_fits_a_boards_stack() {
+    // On a board, with pointers of half the size, less.
+    assert!(size_of::<Block<'_>>() <= 4_096, "{} octets", size_of::<Block<'_>>());
+}
+
+#[test]
 fn all_fields_at_their_longest_fit() {
     let text = "x".repeat(MAX_HOST);
     let (short, root) = (&text[..MAX_IDENTIFIER], &text[..MAX_ROOT]);

@@ -1,17 +1,13 @@
 //! Instructions from a received query to its encoded reply on the board, counted one by one by a plugin of QEMU: from
-//! the first of the firmware's `Server::answer` to its return. Time is counted in instructions, too, so two runs are the
-//! same to the last one.
+//! the first of the firmware's `Server::answer` to its return. With the same seed two runs are the same to the last one.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::Report;
-use crate::board::BoardBuilder;
+use super::counting::{Counted, Counting};
 use crate::dns::{Question, rcode, rtype};
-use crate::elf::Image;
 use crate::wait::eventually;
-use crate::{Board, Broker, BrokerKind, Origin, Scratch, Zone, binary};
+use crate::{Board, Broker, BrokerKind, Origin, Scratch, Zone};
 
 /// With what [`zone`] adds, 1,000 RRsets.
 const HOSTS: u32 = 993;
@@ -26,17 +22,13 @@ pub(super) fn run(report: &mut Report) {
     let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
     let zone = zone();
     let _origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
-    let plugin = Plugin::build(&scratch);
+    let counting = Counting::of(&scratch, ANSWER);
     let runs = [1, 2].map(|run| {
         report.progress(format!("run {run} of 2"));
-        let places = scratch.path().join(format!("places-{run}"));
         let config = Board::config("bench", broker.address(), &[&zone], "");
-        let board = Board::build(&scratch).provisioned(&config);
-        let (mut board, counts) = plugin.load(board, &scratch, &places);
-        let figures = measure(&board, &counts, &zone);
-        board.assert_never_reset();
-        board.terminate();
-        tell_functions(report, &places, &counts);
+        let counted = counting.boot(Board::build(&scratch).provisioned(&config), &scratch);
+        let figures = measure(&counted, &zone);
+        counted.finish(report);
         figures
     });
     let [first, second] = runs;
@@ -107,12 +99,12 @@ impl Asked {
 }
 
 /// The instructions of each answer: of each kind, for each name.
-fn measure(board: &Board, counts: &Path, zone: &Zone) -> BTreeMap<&'static str, Vec<u64>> {
-    let dns = board.dns();
+fn measure(counted: &Counted, zone: &Zone) -> BTreeMap<&'static str, Vec<u64>> {
+    let dns = counted.board.dns();
     eventually("the board answers from the zone", || {
         (dns.addresses(&zone.name("h500")).len() == 1).then_some(())
     });
-    let mut seen = read(counts).len();
+    let mut seen = counted.calls().len();
     let mut figures = BTreeMap::new();
     for (asked, name) in QUESTIONS {
         let mut least = Vec::new();
@@ -127,7 +119,7 @@ fn measure(board: &Board, counts: &Path, zone: &Zone) -> BTreeMap<&'static str, 
                 assert_eq!(reply.rcode(), asked.rcode(), "{question:?}");
             }
             // A line was written before its reply left.
-            let all = read(counts);
+            let all = counted.calls();
             let new = &all[seen..];
             assert_eq!(new.len(), REPEATS, "answers to {question:?}");
             least.push(new.iter().copied().min().unwrap_or_default());
@@ -138,74 +130,5 @@ fn measure(board: &Board, counts: &Path, zone: &Zone) -> BTreeMap<&'static str, 
     figures
 }
 
-fn read(counts: &Path) -> Vec<u64> {
-    let text = std::fs::read_to_string(counts).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-/// The plugin for QEMU that counts, and what it counts.
-struct Plugin {
-    library: PathBuf,
-    start: u32,
-    ends: Vec<u32>,
-}
-
-impl Plugin {
-    #[track_caller]
-    fn build(scratch: &Scratch) -> Self {
-        let library = scratch.path().join("instructions.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("qemu/instructions.c");
-        let mut compiler = Command::new(binary::required("cc"));
-        compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source);
-        let output = compiler.output().unwrap_or_else(|error| panic!("{compiler:?}: {error}"));
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let image = Image::open(binary::firmware());
-        let start = image.function(ANSWER);
-        Self { library, start, ends: image.returns(start) }
-    }
-
-    /// Boots a board with it; where it writes the counts.
-    #[track_caller]
-    fn load(&self, board: BoardBuilder, scratch: &Scratch, places: &Path) -> (Board, PathBuf) {
-        let counts = scratch.path().join("counts");
-        let mut argument = format!(
-            "{},start={:#x},counts={},places={}",
-            self.library.display(),
-            self.start,
-            counts.display(),
-            places.display()
-        );
-        for end in &self.ends {
-            argument.push_str(&format!(",end={end:#x}"));
-        }
-        let board = board.arguments(["-plugin", &argument]).start();
-        (board, counts)
-    }
-}
-
-/// Tells where the instructions of all answers were.
-fn tell_functions(report: &Report, places: &Path, counts: &Path) {
-    let functions = Image::open(binary::firmware()).functions();
-    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
-    for line in std::fs::read_to_string(places).unwrap_or_default().lines() {
-        let Some((address, number)) = line.split_once(' ') else { continue };
-        let (Ok(address), Ok(number)) = (u32::from_str_radix(address, 16), number.parse::<u64>()) else {
-            continue;
-        };
-        let next = functions.partition_point(|function| function.address <= address);
-        let symbol = next.checked_sub(1).map_or("?", |index| functions[index].symbol.as_str());
-        *sums.entry(symbol).or_default() += number;
-    }
-    let answers = read(counts).len().max(1) as f64;
-    let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|&(_, number)| std::cmp::Reverse(number));
-    report.progress("where most instructions of an answer are, on average:");
-    for (symbol, number) in sums.into_iter().take(FUNCTIONS) {
-        report.progress(format!("{:8.0}  {symbol}", number as f64 / answers));
-    }
-}
-
 /// The firmware's function, as its symbol has it.
 const ANSWER: &str = "6Server6answer";
-/// How many of them are told.
-const FUNCTIONS: usize = 15;

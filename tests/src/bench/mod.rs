@@ -5,6 +5,7 @@ mod board_faults;
 mod board_instructions;
 mod board_propagation;
 mod cold_start;
+mod counting;
 mod faults;
 mod memory;
 mod million;

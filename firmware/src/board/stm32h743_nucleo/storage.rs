@@ -4,12 +4,12 @@
 use cortex_m::peripheral::SCB;
 use embassy_stm32::flash::{Blocking, Error, Flash, MAX_ERASE_SIZE, WRITE_SIZE};
 use embassy_stm32::{Peri, pac, peripherals};
-use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash, check_erase, check_read, check_write};
+use embedded_storage::nor_flash::{ErrorType, NorFlash, ReadNorFlash};
 
 use super::LAYOUT;
 use crate::board::{Mapped, WHOLE, is_writable, mapped};
 
-/// The board's non-volatile memory.
+/// The board's non-volatile memory. The driver below checks bounds and alignment.
 pub(crate) struct Storage {
     flash: Flash<'static, Blocking>,
 }
@@ -37,10 +37,9 @@ impl ReadNorFlash for Storage {
     /// A word that a power cut left half written has a wrong error-correcting code, and reading it is a bus fault. Such
     /// faults are ignored here, and found by the bank's flag (reference manual RM0433, section 4.7).
     fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), Error> {
-        check_read(self, offset, octets.len())?;
         let bank = pac::FLASH.bank(1);
         bank.ccr().write(|flags| flags.set_clr_dbeccerr(true));
-        ignoring_bus_faults(|| self.flash.blocking_read(offset, octets))?;
+        ignoring_bus_faults(|| self.flash.blocking_read(START + offset, octets))?;
         if bank.sr().read().dbeccerr() {
             bank.ccr().write(|flags| flags.set_clr_dbeccerr(true));
             return Err(Error::Prog);
@@ -58,19 +57,17 @@ impl NorFlash for Storage {
     const ERASE_SIZE: usize = MAX_ERASE_SIZE;
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Error> {
-        check_erase(self, from, to)?;
         if !is_writable(from) {
             return Err(Error::Protected);
         }
-        self.flash.blocking_erase(from, to)
+        self.flash.blocking_erase(START + from, START + to)
     }
 
     fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), Error> {
-        check_write(self, offset, octets.len())?;
         if !is_writable(offset) {
             return Err(Error::Protected);
         }
-        self.flash.blocking_write(offset, octets)
+        self.flash.blocking_write(START + offset, octets)
     }
 }
 
@@ -92,6 +89,9 @@ fn ignoring_bus_faults<R>(read: impl FnOnce() -> R) -> R {
         }
     })
 }
+
+/// Where the second bank begins in the flash.
+const START: u32 = LAYOUT.address - 0x0800_0000;
 
 // Both come from the chip's description.
 const _: () = assert!(MAX_ERASE_SIZE == LAYOUT.sector as usize);

@@ -35,7 +35,7 @@ impl ReadNorFlash for Storage {
 
     fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), Error> {
         check_read(self, offset, octets.len())?;
-        self.flash.blocking_read(offset, octets)
+        self.flash.blocking_read(START + offset, octets)
     }
 
     fn capacity(&self) -> usize {
@@ -52,7 +52,7 @@ impl NorFlash for Storage {
         if !is_writable(from) {
             return Err(Error::OutOfBounds);
         }
-        self.flash.blocking_erase(from, to)
+        self.flash.blocking_erase(START + from, START + to)
     }
 
     fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), Error> {
@@ -60,11 +60,13 @@ impl NorFlash for Storage {
         if !is_writable(offset) {
             return Err(Error::OutOfBounds);
         }
-        self.flash.blocking_write(offset, octets)
+        self.flash.blocking_write(START + offset, octets)
     }
 }
 
 /// The flash of the board.
-const FLASH_SIZE: usize = LAYOUT.capacity as usize;
+const FLASH_SIZE: usize = 2 << 20;
+/// Where the storage begins in it.
+const START: u32 = LAYOUT.address - 0x1000_0000;
 
-const _: () = assert!(ERASE_SIZE == LAYOUT.sector as usize);
+const _: () = assert!(ERASE_SIZE == LAYOUT.sector as usize && START + LAYOUT.capacity == FLASH_SIZE as u32);

@@ -208,6 +208,11 @@ impl<'s> Session<'s> {
         earliest.unwrap_or(self.heard_at + self.keep_alive)
     }
 
+    /// How long the broker may owe anything, room for what is sent to it included.
+    pub(super) fn keep_alive(&self) -> Duration {
+        self.keep_alive
+    }
+
     /// Whether the user has taken leave.
     pub(super) fn is_over(&self) -> bool {
         self.goodbye

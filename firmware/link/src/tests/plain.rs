@@ -6,7 +6,7 @@ use std::format;
 
 use super::broker::Other;
 use super::*;
-use crate::link::RetainHandling::{Deliver, Skip};
+use crate::RetainHandling::{Deliver, Skip};
 
 const ANYBODY: &str = "allow_anonymous true\n";
 

@@ -35,21 +35,31 @@
 //! | `clock.rs` | the seam to time |
 //! | `broker.rs` | the broker's address |
 //! | `tls.rs`, `guard.rs` | TLS |
+//! | `follow.rs` | the core's feed as a user |
+//! | `node/` | feed and own life together: the user that a board has |
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
 
 mod backoff;
 mod broker;
 mod clock;
 mod driver;
+pub mod follow;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
 mod guard;
 mod inbox;
+pub mod node;
 pub mod packet;
 mod session;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
 pub mod tls;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use core::fmt;
 use core::future::Future;

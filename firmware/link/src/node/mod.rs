@@ -16,7 +16,7 @@ use resolver_core::life::{Life, LifeCounters};
 use resolver_core::{Feed, Instant, View};
 
 use crate::follow::{Follower, Refusals};
-use crate::link::{Event, Request, User, Will};
+use crate::{Event, Request, User, Will};
 use life::OwnLife;
 
 pub use life::NOTICE;

@@ -12,7 +12,7 @@ use resolver_core::feed::follow::SubscriptionAction;
 use resolver_core::feed::{FeedError, Subscription, follow};
 use resolver_core::{Feed, Instant, View};
 
-use crate::link::{Event, Request, RetainHandling, User};
+use crate::{Event, Request, RetainHandling, User};
 
 /// A feed and the view that it leads, as the link's user.
 ///

@@ -116,6 +116,7 @@ const PROTECTED: u8 = 23;
 const LEAST_PROTECTED: usize = 1 + 16;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use core::convert::Infallible;
 

@@ -75,6 +75,7 @@ impl<'b> Inbox<'b> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::vec::Vec;
 

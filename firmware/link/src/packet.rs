@@ -1,6 +1,6 @@
 //! MQTT 5 packets (OASIS MQTT 5.0, sections 2 and 3): those that this client sends, and those that it may receive.
 //!
-//! Owns octets; leaves to [`super::session`] what to send and what an answer means. Reading looks at each octet of a
+//! Owns octets; leaves to the session what to send and what an answer means. Reading looks at each octet of a
 //! packet a constant number of times, copies nothing and never panics.
 
 use core::ops::Range;
@@ -122,7 +122,7 @@ pub struct Malformed;
 
 /// The length of the packet that begins `octets`, fixed header included, and how much of it is fixed header; `None` if
 /// more octets are needed to tell.
-pub(super) fn length(octets: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+pub fn length(octets: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let mut length = 0_usize;
     for (index, octet) in octets.iter().skip(1).take(4).enumerate() {
         length |= usize::from(octet & 0x7F) << (7 * index);
@@ -485,6 +485,7 @@ const PINGRESP: u8 = 13;
 const DISCONNECT: u8 = 14;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

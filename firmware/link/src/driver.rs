@@ -248,14 +248,14 @@ async fn send<U: User>(
 ) -> Result<(), Down> {
     loop {
         let now = clock.now();
-        let (length, due) = {
+        let (length, due, taken_by) = {
             let (session, user) = &mut *shared.borrow_mut();
-            (session.poll_send(*user, out, now)?, session.poll_at(*user))
+            (session.poll_send(*user, out, now)?, session.poll_at(*user), now + session.keep_alive())
         };
         match length {
             Some(0) => yield_now().await,
             Some(length) => {
-                let written = by(clock, now + WRITE_TIME, write(writer, &out[..length])).await;
+                let written = by(clock, taken_by, write(writer, &out[..length])).await;
                 in_time(written).ok_or(Down::Late(Awaited::Room))??;
                 room.signal(());
                 if shared.borrow().0.is_over() {
@@ -295,9 +295,6 @@ pub(super) fn broken(kind: ErrorKind) -> Down {
         kind => Down::Broken(kind),
     }
 }
-
-/// A broker that takes nothing for so long is as good as dead.
-const WRITE_TIME: Duration = Duration::from_secs(10);
 
 /// Between two looks at a user that says it is late and does nothing about it.
 const LEAST_SLEEP: Duration = Duration::from_millis(10);

@@ -8,8 +8,8 @@ use embedded_tls::CryptoRngCore;
 
 use super::broker::Other;
 use super::*;
-use crate::link::RetainHandling::Deliver;
-use crate::link::tls::{INCOMING, OUTGOING};
+use crate::RetainHandling::Deliver;
+use crate::tls::{INCOMING, OUTGOING};
 
 /// The system's entropy, as embedded-tls takes it.
 struct Entropy;

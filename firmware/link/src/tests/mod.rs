@@ -1,4 +1,5 @@
 //! The link against a real broker, by the other side of which stands a client of another make.
+#![allow(clippy::unwrap_used)]
 
 mod broker;
 mod hostile;
@@ -24,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
-use crate::link::driver::{Memory, Security};
+use crate::driver::{Memory, Security};
 
 pub(crate) use broker::{Broker, Scratch};
 

@@ -4,7 +4,7 @@ use resolver_core::feed::follow::Link;
 use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString};
 use resolver_core::{Feed, Instant, View};
 
-use crate::link::{Event, Request, RetainHandling, Will};
+use crate::{Event, Request, RetainHandling, Will};
 
 /// Room for a node's own messages: a certificate with a handful of regions and services (some 400 octets), as much again
 /// for addresses, services and the reason of the last reset, and all of that twice over. The longest that the core would
@@ -102,16 +102,16 @@ impl<'m> OwnLife<'m> {
         }
         let transmit = transmit?;
         self.topic = transmit.topic;
-        let is_retained = transmit.delivery == Delivery::Retained;
-        if is_retained && self.listening == Listening::No {
+        let is_assured = transmit.delivery == Delivery::Assured;
+        if is_assured && self.listening == Listening::No {
             self.listening = Listening::Due;
         }
         Some(Request::Publish {
             topic: &self.topic,
             payload: self.out.get(..transmit.length)?,
-            retain: is_retained,
+            retain: true,
             // A birth is not waited for: where another stands in its place, that is heard.
-            token: is_retained.then_some(0),
+            token: is_assured.then_some(0),
         })
     }
 
