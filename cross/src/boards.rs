@@ -27,28 +27,28 @@ impl Board {
         Self {
             name: "mps2-an386",
             target: "thumbv7em-none-eabihf",
-            features: "mps2-an386,qemu",
+            features: "mps2-an386,qemu,tls-psk",
             ram: 0x2000_0000,
             is_emulated: true,
         },
         Self {
             name: "mps2-an385",
             target: "thumbv7m-none-eabi",
-            features: "mps2-an385,qemu",
+            features: "mps2-an385,qemu,tls-psk",
             ram: 0x2000_0000,
             is_emulated: true,
         },
         Self {
             name: "stm32h743-nucleo",
             target: "thumbv7em-none-eabihf",
-            features: "stm32h743-nucleo",
+            features: "stm32h743-nucleo,tls-psk",
             ram: 0x2400_0000,
             is_emulated: false,
         },
         Self {
             name: "w5500-evb-pico2",
             target: "thumbv8m.main-none-eabihf",
-            features: "w5500-evb-pico2",
+            features: "w5500-evb-pico2,tls-psk",
             ram: 0x2000_0000,
             is_emulated: false,
         },
@@ -89,7 +89,7 @@ impl Board {
         Ok(self.image())
     }
 
-    /// What its image, built before, takes of the board.
+    /// What its image, built before, takes of the board; an error if that is more than its budget.
     pub(crate) fn size(&self) -> Result<String, Error> {
         let image = Executable::open(&self.image())?;
         let (flash, ram) = (image.flash(), image.static_ram(self.ram));
@@ -99,9 +99,46 @@ impl Board {
                 "the linker's script was not applied: see firmware/build.rs",
             ));
         }
+        for (what, taken) in [("flash", flash), ("ram", ram)] {
+            let budget = self.budget(what)?;
+            if taken > budget {
+                return Err(Error::new(
+                    format!(
+                        "the image for {} takes {taken} octets of {what}, {budget} are its budget",
+                        self.name
+                    ),
+                    format!("make it smaller, or change {BUDGET} and say why"),
+                ));
+            }
+        }
         Ok(format!("{}: {flash} octets of flash, {ram} of static RAM", self.name))
     }
+
+    /// How many octets it may take of `what`.
+    fn budget(&self, what: &str) -> Result<u64, Error> {
+        let text = workspace::read(&workspace::root().join(BUDGET))?;
+        budget(&text, self.name, what).ok_or_else(|| {
+            Error::new(
+                format!("{BUDGET} has no {what} for {}", self.name),
+                format!("add a section [{}] with flash and ram", self.name),
+            )
+        })
+    }
 }
+
+/// The number called `what` in the section `board`.
+fn budget(text: &str, board: &str, what: &str) -> Option<u64> {
+    let section = format!("[{board}]");
+    text.lines()
+        .skip_while(|line| line.trim() != section)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once('='))
+        .find(|(name, _)| name.trim() == what)
+        .and_then(|(_, number)| number.trim().replace('_', "").parse().ok())
+}
+
+const BUDGET: &str = "firmware/budget.toml";
 
 #[cfg(test)]
 mod tests {
@@ -115,6 +152,17 @@ mod tests {
             assert!(board.features.split(',').all(|feature| features.iter().any(|known| known == feature)));
             assert!(board.features.split(',').any(|feature| feature == board.name));
         }
+    }
+
+    #[test]
+    fn every_board_has_a_budget_of_its_own() {
+        for board in &Board::ALL {
+            assert!(board.budget("flash").unwrap() > board.budget("ram").unwrap());
+        }
+        let text = "[a]\nflash = 1_000\n\n[b]\nram = 7\n";
+        assert_eq!(budget(text, "a", "flash"), Some(1_000));
+        assert_eq!(budget(text, "a", "ram"), None);
+        assert_eq!(budget(text, "b", "ram"), Some(7));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! embassy's own executor for Cortex-M sleeps by WFE, which an emulator treats as no sleep at all. Here it is WFI with
 //! interrupts masked: one that arrives between the last look and the sleep ends the sleep at once.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use cortex_m::{asm, interrupt};
 use embassy_executor::raw::Executor;
 use embassy_executor::{SpawnError, SpawnToken, Spawner};
+use embassy_time::Instant;
 use static_cell::StaticCell;
 
 /// Calls `start` to spawn the first tasks, then runs tasks for ever. Panics if called twice.
@@ -20,7 +21,10 @@ pub(crate) fn run(start: impl FnOnce(Spawner)) -> ! {
         unsafe { executor.poll() };
         interrupt::disable();
         if !WOKEN.swap(false, Ordering::Acquire) {
+            let began = Instant::now();
             asm::wfi();
+            let slept = (Instant::now() - began).as_micros() as u32;
+            SLEPT.store(SLEPT.load(Ordering::Relaxed).wrapping_add(slept), Ordering::Relaxed);
         }
         // SAFETY: they were enabled before, and no critical section is open here.
         unsafe { interrupt::enable() };
@@ -34,6 +38,18 @@ pub(crate) fn spawn<S>(spawner: Spawner, task: Result<SpawnToken<S>, SpawnError>
         Err(error) => panic!("a task is started too often: {error:?}"),
     }
 }
+
+/// How busy the processor was since this was last asked: from 0, idle, to 255.
+pub(crate) fn take_load() -> u8 {
+    let now = Instant::now().as_micros() as u32;
+    let passed = now.wrapping_sub(ASKED_AT.swap(now, Ordering::Relaxed)).max(1);
+    let busy = passed.saturating_sub(SLEPT.swap(0, Ordering::Relaxed));
+    (u64::from(busy) * 255 / u64::from(passed)) as u8
+}
+
+/// Microseconds slept, and when it was last asked.
+static SLEPT: AtomicU32 = AtomicU32::new(0);
+static ASKED_AT: AtomicU32 = AtomicU32::new(0);
 
 /// A task is to be polled.
 static WOKEN: AtomicBool = AtomicBool::new(false);

@@ -4,25 +4,28 @@
 //! A task that waits for the network says so, too, from time to time (see [`alive`]): what is shown is that it is there
 //! and gets its turn, not that somebody asks.
 
-use core::pin::pin;
+use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use embassy_futures::select::{Either, select};
+use embassy_futures::select::{Select, select};
 use embassy_time::{Duration, Instant, Timer};
 
 use crate::board::Watchdog;
 use crate::dns::Server;
 use crate::memory::CONNECTIONS;
 use crate::stack::Usage;
-use crate::{board, stack};
+use crate::state::State;
+use crate::{board, executor, stack};
 
 /// What has to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     /// The network stack.
     Network,
-    /// Following the feed.
-    Feed,
+    /// The connection to the broker, and what it brings.
+    Broker,
+    /// Writing to flash.
+    Keep,
     /// DNS over UDP.
     Udp,
     /// DNS over TCP, each connection's.
@@ -30,18 +33,21 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    const COUNT: usize = 3 + CONNECTIONS;
+    const COUNT: usize = 4 + CONNECTIONS;
 
     fn all() -> impl Iterator<Item = Self> {
-        [Self::Network, Self::Feed, Self::Udp].into_iter().chain((0..CONNECTIONS).map(Self::Tcp))
+        [Self::Network, Self::Broker, Self::Keep, Self::Udp]
+            .into_iter()
+            .chain((0..CONNECTIONS).map(Self::Tcp))
     }
 
     fn index(self) -> usize {
         match self {
             Self::Network => 0,
-            Self::Feed => 1,
-            Self::Udp => 2,
-            Self::Tcp(connection) => 3 + connection % CONNECTIONS,
+            Self::Broker => 1,
+            Self::Keep => 2,
+            Self::Udp => 3,
+            Self::Tcp(connection) => 4 + connection % CONNECTIONS,
         }
     }
 }
@@ -51,36 +57,43 @@ pub(crate) fn beat(task: Task) {
     BEATS[task.index()].store(true, Ordering::Relaxed);
 }
 
-/// Waits for `future`, and says meanwhile that `task` lives.
-pub(crate) async fn alive<F: Future>(task: Task, future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        beat(task);
-        if let Either::First(output) = select(&mut future, Timer::after(BEAT)).await {
-            return output;
+/// Waits for `future`, and says meanwhile that `task` lives. (An `async fn` would keep room for `future` twice.)
+pub(crate) fn alive<F: Future>(task: Task, future: F) -> Select<F, impl Future<Output = Infallible>> {
+    beat(task);
+    select(future, async move {
+        loop {
+            Timer::after(BEAT).await;
+            beat(task);
         }
-    }
+    })
 }
 
 /// Watches over all tasks, and reports now and then.
 #[embassy_executor::task]
-pub(crate) async fn watch(mut watchdog: board::WatchdogTimer, dns: &'static Server) -> ! {
-    let mut seen = [Instant::now(); Task::COUNT];
+pub(crate) async fn watch(
+    mut watchdog: board::WatchdogTimer,
+    dns: &'static Server,
+    state: &'static State,
+) -> ! {
+    let mut seen = [None; Task::COUNT];
     let mut report_at = Instant::now();
     loop {
         watchdog.feed();
+        state.load.set(executor::take_load());
         assert!(!stack::is_exhausted(), "the stack came to its end");
         let now = Instant::now();
         for task in Task::all() {
             let seen = &mut seen[task.index()];
             if BEATS[task.index()].swap(false, Ordering::Relaxed) {
-                *seen = now;
+                *seen = Some(now);
             }
-            assert!(now - *seen < PATIENCE, "task {task:?} does not get on");
+            // Not every node has every task: a task is watched from the first time that it runs.
+            assert!(seen.is_none_or(|seen| now - seen < PATIENCE), "task {task:?} does not get on");
         }
         if now >= report_at {
             let Usage { deepest, size } = Usage::measure();
             log::info!("stack: {deepest} of {size} octets at the deepest; {}", dns.report());
+            log::info!("{}", state.report());
             report_at = now + REPORT;
         }
         Timer::after(CHECK).await;

@@ -5,47 +5,53 @@
 //!               │                                 │
 //!    board  ────┴──── one folder a board ─────────┘
 //!               │
-//!    net        embassy-net: DHCP, IPv6                     health   watches all tasks, feeds the watchdog
-//!               │
-//!    dns        udp, tcp ──► Responder ──► View ◄── feed    (the broker's connection comes here)
+//!    net        embassy-net: DHCP, IPv6                       health   watches all tasks, feeds the watchdog
+//!               │                     │
+//!    broker     │                     link ◄─► node: feed, life ──┐
+//!               │                                                 ▼
+//!    dns        udp, tcp ──────────────────────► Responder ──►  View  ◄──► keep: flash
 //! ```
 //!
 //! One thread, no preemption: what is shared needs no lock, only that nobody keeps it over an `await`. There is no
-//! allocator, so any use of a heap fails to build.
+//! allocator, so any use of a heap fails to build. The link, the feed's loop and the node are `firmware/link`'s and need no board.
 #![no_std]
 #![no_main]
 
 mod board;
+mod broker;
 mod dns;
 mod executor;
-mod feed;
 mod health;
+mod identity;
+mod keep;
 mod last_words;
 mod logging;
 mod memory;
 mod net;
 mod settings;
 mod stack;
-
-use core::cell::RefCell;
+mod state;
 
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
 use log::LevelFilter;
-use resolver_core::View;
+use resolver_core::provision::{Block, Zone};
+use resolver_core::{Feed, View};
 use static_cell::StaticCell;
 
 use board::{Entropy, Parts};
-use feed::Follower;
-use memory::Buffers;
-use settings::Settings;
+use broker::Broker;
+use identity::Proven;
+use keep::Kept;
+use memory::{Buffers, PAYLOAD_LIMIT};
+use state::State;
 
 #[entry]
 fn main() -> ! {
     let peripherals = board::start_clock();
     logging::start(LevelFilter::Info);
     last_words::recall();
-    log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::NAME);
+    log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::LAYOUT.name);
     log::info!("stack at {:x?}", stack::bounds());
     if let Some(previous) = last_words::previous() {
         log::error!("the run before this one ended: {} ({} since power-on)", previous.words, previous.resets);
@@ -58,26 +64,79 @@ fn main() -> ! {
 async fn start(spawner: Spawner, peripherals: board::Peripherals) {
     // First, so that what goes wrong from here on is told.
     executor::spawn(spawner, logging::send());
+    let parts = board::start(spawner, peripherals, health::WATCHDOG_PERIOD).await;
+    let Parts { network, entropy, storage, watchdog } = parts;
+    let kept = Kept::open(storage).await;
+    launch(spawner, network, entropy, kept, watchdog);
+}
 
-    static VIEW: StaticCell<RefCell<View<'static>>> = StaticCell::new();
-    static FOLLOWER: StaticCell<Follower> = StaticCell::new();
+/// Not in `start` itself, whose variables would be static memory for good.
+fn launch(
+    spawner: Spawner,
+    network: board::Network,
+    mut entropy: board::EntropySource,
+    kept: Kept,
+    watchdog: board::WatchdogTimer,
+) {
+    static STATE: StaticCell<State> = StaticCell::new();
     static SERVER: StaticCell<dns::Server> = StaticCell::new();
 
-    let Parts { network, mut entropy, storage, watchdog } =
-        board::start(spawner, peripherals, health::WATCHDOG_PERIOD).await;
-    let _ = storage;
-    let Buffers { records, feed, network: resources, udp, udp_queues, tcp } = Buffers::take();
-    let settings = Settings::factory();
+    let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, shared } = Buffers::take();
+    let block = settings::read();
+    let root = block.as_ref().map_or("", |block| block.broker.root);
+    let mut state = State::new(
+        Feed::new(feed, root, payload_limit(block.as_ref()), entropy.seed()),
+        View::new(records, entropy.seed()),
+    );
+    for zone in block.iter().flat_map(|block| &block.zones) {
+        follow(&mut state, zone, &kept);
+    }
+    let state = &*STATE.init(state);
+    let port = block.as_ref().map_or(DNS_PORT, |block| block.port);
+    let server = &*SERVER.init(dns::Server::new(&state.view, port));
 
-    let view = &*VIEW.init(RefCell::new(View::new(records, entropy.seed())));
-    let follower = &*FOLLOWER.init(Follower::new(feed, &settings, view, entropy.seed()));
-    let server = &*SERVER.init(dns::Server::new(view));
-
-    executor::spawn(spawner, health::watch(watchdog, server));
-    let stack = net::start(spawner, network, settings.network, resources, entropy.seed());
-    executor::spawn(spawner, feed::follow(follower));
+    executor::spawn(spawner, health::watch(watchdog, server, state));
+    let config =
+        block.as_ref().map_or_else(settings::factory_network, |block| settings::network(&block.network));
+    let stack = net::start(spawner, network, config, resources, entropy.seed());
     executor::spawn(spawner, dns::udp::serve(stack, server, udp_queues, udp));
     for (place, buffers) in tcp.iter_mut().enumerate() {
-        executor::spawn(spawner, dns::tcp::serve(stack, server, place, buffers));
+        executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));
+    }
+    if let Some(block) = block {
+        let proven = Proven::of(&block, kept.boots);
+        let broker = Broker { settings: block.broker, name: block.name, proven, buffers: link, entropy };
+        executor::spawn(spawner, broker::run(stack, broker, state));
+        executor::spawn(spawner, keep::save(kept, state, shared));
     }
 }
+
+/// The largest message that is taken, with a word where the block asks for more than there is room for.
+fn payload_limit(block: Option<&Block<'_>>) -> usize {
+    let asked = block.map_or(PAYLOAD_LIMIT, |block| block.payload_limit as usize);
+    if asked > PAYLOAD_LIMIT {
+        log::warn!(
+            "payload_limit {asked}: this board takes {PAYLOAD_LIMIT} octets, and says so in its birth"
+        );
+    }
+    asked.min(PAYLOAD_LIMIT)
+}
+
+/// Serves `zone` as it was kept, and follows it.
+fn follow(state: &mut State, zone: &Zone, kept: &Kept) {
+    let (view, feed) = (state.view.get_mut(), state.feed.get_mut());
+    let is_followed = view.add_zone(&zone.apex).is_some_and(|id| {
+        let position = kept.restore(view, id, &zone.apex);
+        feed.add_zone(&zone.apex, id, &zone.keys, position)
+    });
+    // There is room for as many as a block names, so it is the root or the name that is wrong.
+    if !is_followed {
+        log::error!(
+            "zone {} cannot be followed: see broker.root and the zone's name in the block",
+            zone.apex
+        );
+    }
+}
+
+/// Where nothing else is said (RFC 1035 section 4.2).
+const DNS_PORT: u16 = 53;

@@ -3,18 +3,26 @@
 
 use embassy_net::StackResources;
 use embassy_net::udp::PacketMetadata;
+use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+use embassy_sync::mutex::Mutex;
+use fingerpost_link::node::NOTICE;
+use fingerpost_link::receive_buffer;
+#[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
+use fingerpost_link::tls;
 use resolver_core::feed::{FeedMemory, ZoneFeed};
+use resolver_core::image::{CHECKSUM, MAX_HEAD};
+use resolver_core::provision::limits;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
 use static_cell::{ConstStaticCell, StaticCell};
 
-/// Cells: 2 for an owner with one A RRset, and half as much again for larger ones; for 1,000 RRsets.
-const CELLS: usize = 3_000;
+/// Cells: 2 for an owner with one A RRset, and a third as much again for larger ones; for 1,000 RRsets.
+const CELLS: usize = 2_650;
 
-/// One index slot for each owner expected.
-const OWNERS: usize = 1_000;
+/// One index slot for each owner expected, and a tenth more for names in between that have no RRset.
+const OWNERS: usize = 1_100;
 
-/// Zones that a board follows at once.
-pub(crate) const ZONES: usize = 2;
+/// Zones that a board follows at once: as many as a configuration block names.
+const ZONES: usize = limits::MAX_ZONES;
 
 /// The bound on payloads that an origin keeps to by default.
 pub(crate) const PAYLOAD_LIMIT: usize = resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
@@ -43,7 +51,7 @@ const UDP_QUEUE: usize = 32;
 const UDP_RECEIVE: usize = UDP_QUEUE * 64;
 
 /// Replies that wait to be sent: one at a time, see `dns::udp`.
-const UDP_SEND: usize = UDP_REPLY;
+const UDP_SEND: usize = UDP_PAYLOAD as usize;
 
 /// Connections of DNS over TCP at a time.
 pub(crate) const CONNECTIONS: usize = 4;
@@ -57,8 +65,35 @@ const TCP_SEND: usize = 1_460;
 /// The longest reply over TCP: an RRset as large as a message of the feed can bring, with question and OPT.
 const TCP_REPLY: usize = PAYLOAD_LIMIT + 512;
 
-/// Sockets: DHCP, DNS over UDP, each connection of DNS over TCP, the broker.
-const SOCKETS: usize = 3 + CONNECTIONS;
+/// Sockets: DHCP, looking up the broker, DNS over UDP, each connection of DNS over TCP, the broker.
+const SOCKETS: usize = 4 + CONNECTIONS;
+
+/// The longest topic whose messages fit beside the largest payload: root and zone name of 100 octets each, whatever is
+/// escaped in them. A longer one takes from the payload: the broker is told the sum.
+const TOPIC: usize = 200;
+
+/// The broker's packet that is being read.
+const LINK_RECEIVE: usize = receive_buffer(TOPIC, PAYLOAD_LIMIT);
+
+/// The packet to the broker that is being sent: CONNECT with login and Will, or a birth.
+const LINK_SEND: usize = NOTICE + 384;
+
+/// What the broker may send ahead. Slots of a resynchronisation come in bursts; one and a half segments keep it going.
+const BROKER_RECEIVE: usize = 2_048;
+
+/// What waits for the broker's acknowledgement.
+const BROKER_SEND: usize = 1_024;
+
+/// Shared by all connections of DNS over TCP for their replies, one after the other, and by what is written to flash at a
+/// time: the largest RRset that a message can bring, with its owner, what an image has around it, and a few words of any
+/// chip. Each holds it for a bounded time.
+const SHARED: usize = {
+    let save = PAYLOAD_LIMIT + MAX_HEAD + CHECKSUM + 64;
+    if save > TCP_REPLY { save } else { TCP_REPLY }
+};
+
+/// See `SHARED`.
+pub(crate) type SharedBuffer = Mutex<NoopRawMutex, &'static mut [u8; SHARED]>;
 
 /// What the network stack keeps about sockets.
 pub(crate) type NetworkResources = StackResources<SOCKETS>;
@@ -66,10 +101,9 @@ pub(crate) type NetworkResources = StackResources<SOCKETS>;
 static CELL_MEMORY: ConstStaticCell<[Cell; CELLS]> = ConstStaticCell::new([[0; 24]; CELLS]);
 static INDEX_MEMORY: ConstStaticCell<[IndexSlot; OWNERS]> = ConstStaticCell::new([[0; 4]; OWNERS]);
 // A zone that is resynchronised takes a second slot meanwhile; one at a time is enough.
-static ZONE_MEMORY: ConstStaticCell<[ZoneSlot; ZONES + 1]> =
-    ConstStaticCell::new([const { ZoneSlot::EMPTY }; ZONES + 1]);
-static FEED_ZONES: ConstStaticCell<[ZoneFeed; ZONES]> =
-    ConstStaticCell::new([const { ZoneFeed::EMPTY }; ZONES]);
+// Empty slots of both kinds are not all zero; written at the start, they cost little flash.
+static ZONE_MEMORY: StaticCell<[ZoneSlot; ZONES + 1]> = StaticCell::new();
+static FEED_ZONES: StaticCell<[ZoneFeed; ZONES]> = StaticCell::new();
 static FEED_BUFFERS: ConstStaticCell<[u8; WINDOW * PAYLOAD_LIMIT]> =
     ConstStaticCell::new([0; WINDOW * PAYLOAD_LIMIT]);
 static FEED_COVERAGE: ConstStaticCell<[u8; COVERAGE]> = ConstStaticCell::new([0; COVERAGE]);
@@ -79,6 +113,49 @@ static UDP_BUFFERS: ConstStaticCell<UdpBuffers> = ConstStaticCell::new(UdpBuffer
 static UDP_QUEUES: StaticCell<UdpQueues> = StaticCell::new();
 static TCP_BUFFERS: ConstStaticCell<[TcpBuffers; CONNECTIONS]> =
     ConstStaticCell::new([const { TcpBuffers::EMPTY }; CONNECTIONS]);
+
+static LINK_BUFFERS: ConstStaticCell<LinkBuffers> = ConstStaticCell::new(LinkBuffers::EMPTY);
+static SHARED_MEMORY: ConstStaticCell<[u8; SHARED]> = ConstStaticCell::new([0; SHARED]);
+static SHARED_BUFFER: StaticCell<SharedBuffer> = StaticCell::new();
+
+/// For the connection to the broker.
+pub(crate) struct LinkBuffers {
+    pub(crate) socket_receive: [u8; BROKER_RECEIVE],
+    pub(crate) socket_send: [u8; BROKER_SEND],
+    pub(crate) receive: [u8; LINK_RECEIVE],
+    pub(crate) send: [u8; LINK_SEND],
+    pub(crate) notice: [u8; NOTICE],
+    pub(crate) tls: TlsBuffers,
+}
+
+/// Records of TLS on that connection.
+#[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
+pub(crate) struct TlsBuffers {
+    pub(crate) incoming: [u8; tls::INCOMING],
+    pub(crate) outgoing: [u8; tls::OUTGOING],
+}
+
+/// Without TLS there are none.
+#[cfg(not(any(feature = "tls-psk", feature = "tls-ca")))]
+pub(crate) struct TlsBuffers;
+
+impl LinkBuffers {
+    const EMPTY: Self = Self {
+        socket_receive: [0; BROKER_RECEIVE],
+        socket_send: [0; BROKER_SEND],
+        receive: [0; LINK_RECEIVE],
+        send: [0; LINK_SEND],
+        notice: [0; NOTICE],
+        tls: TlsBuffers::EMPTY,
+    };
+}
+
+impl TlsBuffers {
+    #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
+    const EMPTY: Self = Self { incoming: [0; tls::INCOMING], outgoing: [0; tls::OUTGOING] };
+    #[cfg(not(any(feature = "tls-psk", feature = "tls-ca")))]
+    const EMPTY: Self = Self;
+}
 
 /// For DNS over UDP.
 pub(crate) struct UdpBuffers {
@@ -99,7 +176,6 @@ pub(crate) struct TcpBuffers {
     pub(crate) receive: [u8; TCP_RECEIVE],
     pub(crate) send: [u8; TCP_SEND],
     pub(crate) query: [u8; QUERY],
-    pub(crate) reply: [u8; TCP_REPLY],
 }
 
 impl UdpBuffers {
@@ -108,8 +184,7 @@ impl UdpBuffers {
 }
 
 impl TcpBuffers {
-    const EMPTY: Self =
-        Self { receive: [0; TCP_RECEIVE], send: [0; TCP_SEND], query: [0; QUERY], reply: [0; TCP_REPLY] };
+    const EMPTY: Self = Self { receive: [0; TCP_RECEIVE], send: [0; TCP_SEND], query: [0; QUERY] };
 }
 
 /// All buffers.
@@ -120,6 +195,8 @@ pub(crate) struct Buffers {
     pub(crate) udp: &'static mut UdpBuffers,
     pub(crate) udp_queues: &'static mut UdpQueues,
     pub(crate) tcp: &'static mut [TcpBuffers; CONNECTIONS],
+    pub(crate) link: &'static mut LinkBuffers,
+    pub(crate) shared: &'static SharedBuffer,
 }
 
 impl Buffers {
@@ -129,10 +206,10 @@ impl Buffers {
             records: Memory {
                 cells: CELL_MEMORY.take(),
                 index: INDEX_MEMORY.take(),
-                zones: ZONE_MEMORY.take(),
+                zones: ZONE_MEMORY.init_with(|| [const { ZoneSlot::EMPTY }; ZONES + 1]),
             },
             feed: FeedMemory {
-                zones: FEED_ZONES.take(),
+                zones: FEED_ZONES.init_with(|| [const { ZoneFeed::EMPTY }; ZONES]),
                 buffers: FEED_BUFFERS.take(),
                 coverage: FEED_COVERAGE.take(),
             },
@@ -143,6 +220,8 @@ impl Buffers {
                 send: [PacketMetadata::EMPTY; 1],
             }),
             tcp: TCP_BUFFERS.take(),
+            link: LINK_BUFFERS.take(),
+            shared: SHARED_BUFFER.init(Mutex::new(SHARED_MEMORY.take())),
         }
     }
 }

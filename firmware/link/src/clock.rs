@@ -1,7 +1,6 @@
 //! The one seam to time.
 
 use core::future::Future;
-use core::pin::pin;
 
 use embassy_futures::select::{Either, select};
 use embassy_time::Timer;
@@ -30,9 +29,19 @@ impl Clock for EmbassyClock {
     }
 }
 
-/// What `work` gives, or `None` if it does not until `due`; then it is dropped.
-pub(super) async fn by<T>(clock: &impl Clock, due: Instant, work: impl Future<Output = T>) -> Option<T> {
-    match select(pin!(work), pin!(clock.sleep_until(due))).await {
+/// What `work` gives, if it does until `due`; else it is dropped. See [`in_time`]. (An `async fn` would keep room for
+/// `work` twice, and for a TLS handshake that is kilobytes.)
+pub(super) fn by<T>(
+    clock: &impl Clock,
+    due: Instant,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Either<T, ()>> {
+    select(work, clock.sleep_until(due))
+}
+
+/// What came of [`by`]; `None` if the time was over.
+pub(super) fn in_time<T>(outcome: Either<T, ()>) -> Option<T> {
+    match outcome {
         Either::First(result) => Some(result),
         Either::Second(()) => None,
     }

@@ -12,7 +12,7 @@ use embedded_io_async::{Error, ErrorKind, Read, Write};
 use resolver_core::Instant;
 
 use super::backoff::{Backoff, LONGEST, LONGEST_REFUSED};
-use super::clock::{Clock, by};
+use super::clock::{Clock, by, in_time};
 use super::inbox::{Inbox, Next};
 use super::packet;
 use super::session::Session;
@@ -100,7 +100,7 @@ impl<'m> Link<'m> {
         let due = clock.now() + CONNECT_TIME;
         let late = Down::Late(Awaited::Connection);
         let Self { settings, security, memory, counters, .. } = self;
-        let halves = by(clock, due, connector.connect()).await.ok_or(late)??;
+        let halves = in_time(by(clock, due, connector.connect()).await).ok_or(late)??;
         let mut run = Run {
             session: Session::new(settings, counters, clock.now()),
             settings,
@@ -117,7 +117,8 @@ impl<'m> Link<'m> {
             Security::Tls(tls) => {
                 let sockets = tls::Sockets::new(halves);
                 let mut stream = sockets.stream(&mut tls.records);
-                by(clock, due, tls::open(&mut stream, &sockets, tls.trust, tls.rng)).await.ok_or(late)??;
+                in_time(by(clock, due, tls::open(&mut stream, &sockets, tls.trust, tls.rng)).await)
+                    .ok_or(late)??;
                 let (reader, writer) = stream.split();
                 run.serve(tls::Half(reader), tls::Half(writer)).await.map_err(tls::explain)
             }
@@ -162,7 +163,7 @@ impl<K: Clock, U: User, M: RawMutex> Run<'_, '_, K, U, M> {
         let late = Down::Late(Awaited::Connection);
         let length = Session::connect(self.settings, self.user, self.inbox.capacity(), self.out)?;
         let due = self.due;
-        by(self.clock, due, write(&mut writer, &self.out[..length])).await.ok_or(late)??;
+        in_time(by(self.clock, due, write(&mut writer, &self.out[..length])).await).ok_or(late)??;
         loop {
             let now = self.clock.now();
             match self.inbox.next().map_err(|packet::Malformed| Down::Malformed)? {
@@ -173,7 +174,7 @@ impl<K: Clock, U: User, M: RawMutex> Run<'_, '_, K, U, M> {
                 Next::Oversize { .. } => return Err(Down::Malformed),
                 Next::More => {
                     let read = read(&mut reader, self.inbox.space());
-                    let count = by(self.clock, due, read).await.ok_or(late)??;
+                    let count = in_time(by(self.clock, due, read).await).ok_or(late)??;
                     self.inbox.handle_received(count);
                 }
             }
@@ -255,7 +256,7 @@ async fn send<U: User>(
             Some(0) => yield_now().await,
             Some(length) => {
                 let written = by(clock, taken_by, write(writer, &out[..length])).await;
-                written.ok_or(Down::Late(Awaited::Room))??;
+                in_time(written).ok_or(Down::Late(Awaited::Room))??;
                 room.signal(());
                 if shared.borrow().0.is_over() {
                     return Ok(());

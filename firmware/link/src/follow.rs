@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 
 use resolver_core::feed::follow::SubscriptionAction;
 use resolver_core::feed::{FeedError, Subscription, follow};
@@ -21,6 +21,10 @@ use crate::{Event, Request, RetainHandling, User};
 pub struct Follower<'a, 'm> {
     feed: &'a RefCell<Feed<'m>>,
     view: &'a RefCell<View<'m>>,
+    /// While it is set nothing changes.
+    rest: &'a Cell<bool>,
+    /// Steps were left undone.
+    is_behind: Cell<bool>,
     /// Being sent.
     subscription: Option<Subscription>,
     refusals: Refusals,
@@ -38,9 +42,17 @@ pub struct Refusals {
 }
 
 impl<'a, 'm> Follower<'a, 'm> {
-    /// Zones are added to both before.
-    pub fn new(feed: &'a RefCell<Feed<'m>>, view: &'a RefCell<View<'m>>) -> Self {
-        Self { feed, view, subscription: None, refusals: Refusals::default() }
+    /// Zones are added to both before. While `rest` is set the view is left as it is: what comes waits in the feed's
+    /// buffers, or is asked for again. Who clears it wakes the link.
+    pub fn new(feed: &'a RefCell<Feed<'m>>, view: &'a RefCell<View<'m>>, rest: &'a Cell<bool>) -> Self {
+        Self {
+            feed,
+            view,
+            rest,
+            is_behind: Cell::new(false),
+            subscription: None,
+            refusals: Refusals::default(),
+        }
     }
 
     /// What was not taken so far.
@@ -51,6 +63,10 @@ impl<'a, 'm> Follower<'a, 'm> {
     /// Takes all steps that there are, before another message takes the buffers: at most a few, each bounded by its
     /// message or by a constant.
     fn work(&self, now: Instant) {
+        self.is_behind.set(self.rest.get());
+        if self.rest.get() {
+            return;
+        }
         let mut feed = self.feed.borrow_mut();
         while let Some(work) = feed.poll_work() {
             let result = self.view.borrow_mut().apply(&work);
@@ -96,6 +112,9 @@ impl User for Follower<'_, '_> {
     }
 
     fn poll_at(&self) -> Option<Instant> {
+        if self.is_behind.get() && !self.rest.get() {
+            return Some(Instant::from_micros(0));
+        }
         self.feed.borrow().poll_at()
     }
 

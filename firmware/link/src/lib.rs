@@ -36,6 +36,7 @@
 //! | `broker.rs` | the broker's address |
 //! | `tls.rs`, `guard.rs` | TLS |
 //! | `follow.rs` | the core's feed as a user |
+//! | `node/` | feed and own life together: the user that a board has |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -51,6 +52,7 @@ pub mod follow;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
 mod guard;
 mod inbox;
+pub mod node;
 pub mod packet;
 mod session;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
@@ -162,8 +164,8 @@ pub trait User {
     /// The time of [`Self::poll_at`] came; also called early and while not connected.
     fn handle_timeout(&mut self, now: Instant);
 
-    /// The Will of the next connection.
-    fn will(&self) -> Option<Will<'_>> {
+    /// The Will of the next connection: asked once for each, before [`Event::Up`] or [`Event::Down`].
+    fn will(&mut self) -> Option<Will<'_>> {
         None
     }
 }

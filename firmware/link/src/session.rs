@@ -63,7 +63,7 @@ impl<'s> Session<'s> {
     /// Writes the CONNECT that begins a session; returns its length.
     pub(super) fn connect(
         settings: &Settings<'_>,
-        user: &impl User,
+        user: &mut impl User,
         max_packet: usize,
         out: &mut [u8],
     ) -> Result<usize, Down> {

@@ -5,13 +5,13 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `NAME` | what the board is called |
+//! | `LAYOUT` | what the board is called, and where in its flash things lie |
 //! | `start_clock() -> Peripherals` | makes time pass and the log's way out ready; the first call |
 //! | `reset_reason() -> Option<&str>` | what the hardware knows of a reset that left no words, read once |
 //! | `start(spawner, peripherals, watchdog_period) -> Parts` | all the rest; spawns what drivers run by themselves |
 //! | `Network` | [`embassy_net_driver::Driver`], woken by interrupts |
 //! | `EntropySource` | [`Entropy`]: seeds and keys |
-//! | `Storage` | [`embedded_storage::nor_flash::NorFlash`]: memory that outlives power, for settings and last known good |
+//! | `Storage` | [`Mapped`]: the board's non-volatile memory, of which [`LAYOUT`] says what may be written |
 //! | `WatchdogTimer` | [`Watchdog`], counting; what it does when unfed ends in [`crate::last_words`] |
 //! | `write_log(octets) -> usize` | sends what can be sent without waiting, from any context |
 //! | `reset()` | starts the board anew, `.uninit` RAM kept |
@@ -28,8 +28,11 @@ mod chosen;
 #[path = "w5500_evb_pico2/mod.rs"]
 mod chosen;
 
+use embedded_storage::nor_flash::NorFlash;
+use resolver_core::provision::layout::Region;
+
 pub(crate) use chosen::{
-    EntropySource, NAME, Network, Peripherals, Storage, WatchdogTimer, reset, reset_reason, start,
+    EntropySource, LAYOUT, Network, Peripherals, Storage, WatchdogTimer, reset, reset_reason, start,
     start_clock, write_log,
 };
 
@@ -69,6 +72,39 @@ pub(crate) trait Entropy {
     }
 }
 
+/// Storage that can be read where it lies. Offsets are from its start, as in [`LAYOUT`]; only what lies
+///  behind the configuration block can be erased and written.
+pub(crate) trait Mapped: NorFlash {
+    /// All of it.
+    fn mapped(&self) -> &[u8];
+}
+
+/// The region of the configuration block, which nothing writes while the program runs.
+pub(crate) fn config_block() -> &'static [u8] {
+    // SAFETY: the storage lies there as long as the program runs, and this part of it is only read: see `is_writable`.
+    unsafe { mapped(LAYOUT.config) }
+}
+
+/// A part of the storage where it can be read.
+///
+/// # Safety
+///
+/// It must not be written during `'a`.
+unsafe fn mapped<'a>(region: Region) -> &'a [u8] {
+    debug_assert!(region.end() <= LAYOUT.capacity);
+    let start = core::ptr::with_exposed_provenance((LAYOUT.address + region.offset) as usize);
+    // SAFETY: the layout says that so many octets can be read there, and the caller that they stay as they are.
+    unsafe { core::slice::from_raw_parts(start, region.length as usize) }
+}
+
+/// Whether what lies from `offset` on may be erased and written: not the configuration block.
+fn is_writable(offset: u32) -> bool {
+    offset >= LAYOUT.counters.offset
+}
+
+/// All of it.
+const WHOLE: Region = Region { offset: 0, length: LAYOUT.capacity };
+
 /// Resets the board unless it is fed in time.
 pub(crate) trait Watchdog {
     /// All is well for another period.
@@ -79,7 +115,7 @@ pub(crate) trait Watchdog {
 const _: fn(Parts) = |parts| {
     fn network(_: impl embassy_net_driver::Driver) {}
     fn entropy(_: impl Entropy) {}
-    fn storage(_: impl embedded_storage::nor_flash::NorFlash) {}
+    fn storage(_: impl Mapped) {}
     fn watchdog(_: impl Watchdog) {}
     network(parts.network);
     entropy(parts.entropy);

@@ -10,12 +10,11 @@ use resolver_core::{Reply, Responder, Transport, View};
 
 use crate::memory::UDP_PAYLOAD;
 
-/// The port of DNS (RFC 1035 section 4.2).
-const PORT: u16 = 53;
-
 /// What answers: the view and one responder for all, since an answer is made without waiting.
 pub(crate) struct Server {
     view: &'static RefCell<View<'static>>,
+    /// UDP and TCP.
+    port: u16,
     responder: RefCell<Responder>,
     tally: Tally,
 }
@@ -44,8 +43,8 @@ impl Count {
 }
 
 impl Server {
-    pub(crate) fn new(view: &'static RefCell<View<'static>>) -> Self {
-        Self { view, responder: RefCell::new(Responder::new(UDP_PAYLOAD)), tally: Tally::default() }
+    pub(crate) fn new(view: &'static RefCell<View<'static>>, port: u16) -> Self {
+        Self { view, port, responder: RefCell::new(Responder::new(UDP_PAYLOAD)), tally: Tally::default() }
     }
 
     /// The answer to `query`: the first so many octets of `reply`; `None` if it gets none.

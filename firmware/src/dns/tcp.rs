@@ -1,14 +1,15 @@
 //! DNS over TCP (RFC 7766): a few connections at a time, each with a task and buffers of its own; pipelined queries are
 //! answered in order, within limits on queries and time. A client that sends or reads too slowly loses its connection.
 
+use embassy_futures::select::Either;
 use embassy_net::Stack;
 use embassy_net::tcp::{self, TcpSocket};
 use embassy_time::{Duration, TimeoutError, with_timeout};
 use resolver_core::Transport;
 
-use super::{PORT, Server};
+use super::Server;
 use crate::health::{Task, alive};
-use crate::memory::{CONNECTIONS, TcpBuffers};
+use crate::memory::{CONNECTIONS, SharedBuffer, TcpBuffers};
 
 /// Serves one connection after the other.
 #[embassy_executor::task(pool_size = CONNECTIONS)]
@@ -16,9 +17,10 @@ pub(crate) async fn serve(
     stack: Stack<'static>,
     server: &'static Server,
     place: usize,
+    replies: &'static SharedBuffer,
     buffers: &'static mut TcpBuffers,
 ) -> ! {
-    let TcpBuffers { receive, send, query, reply } = buffers;
+    let TcpBuffers { receive, send, query } = buffers;
     let mut socket = TcpSocket::new(stack, receive, send);
     // What is written is a whole reply.
     socket.set_nagle_enabled(false);
@@ -26,11 +28,13 @@ pub(crate) async fn serve(
     socket.set_timeout(Some(Duration::from_secs(2 * u64::from(IDLE_SECONDS))));
     let tally = &server.tally;
     loop {
-        if alive(Task::Tcp(place), socket.accept(PORT)).await.is_ok() {
+        let Either::First(accepted) = alive(Task::Tcp(place), socket.accept(server.port)).await;
+        if accepted.is_ok() {
             tally.accepted.increment();
             tally.open.set(tally.open.get() + 1);
-            let mut connection = Connection { socket: &mut socket, server, query, reply };
-            match alive(Task::Tcp(place), connection.converse()).await {
+            let mut connection = Connection { socket: &mut socket, server, replies, query };
+            let Either::First(end) = alive(Task::Tcp(place), connection.converse()).await;
+            match end {
                 End::Closed => {}
                 End::Idle => tally.idle.increment(),
                 End::Slow => tally.slow.increment(),
@@ -49,8 +53,8 @@ pub(crate) async fn serve(
 struct Connection<'c, 'b> {
     socket: &'c mut TcpSocket<'b>,
     server: &'static Server,
+    replies: &'static SharedBuffer,
     query: &'c mut [u8],
-    reply: &'c mut [u8],
 }
 
 /// How a connection ended.
@@ -98,10 +102,12 @@ impl Connection<'_, '_> {
             self.read(u16::from_be_bytes(length).into()).await
         };
         let kept = with_timeout(PATIENCE, rest).await??;
-        let Some(answer) = self.server.answer(&self.query[..kept], Transport::Tcp, self.reply) else {
+        let mut reply = with_timeout(PATIENCE, self.replies.lock()).await?;
+        let Some(answer) = self.server.answer(&self.query[..kept], Transport::Tcp, &mut reply[..]) else {
             return Ok(());
         };
-        with_timeout(PATIENCE, self.write(answer)).await?
+        // Most replies fit the socket's buffer and leave this one at once.
+        with_timeout(HOLD, self.write(&reply[..answer])).await?
     }
 
     /// Waits for the first octets of a message: less long if nobody else finds a place meanwhile.
@@ -142,10 +148,10 @@ impl Connection<'_, '_> {
         Ok(kept)
     }
 
-    async fn write(&mut self, length: usize) -> Result<(), End> {
+    async fn write(&mut self, reply: &[u8]) -> Result<(), End> {
         // The buffer for replies is shorter than 65,535 octets, so the length fits.
-        let prefix = (length as u16).to_be_bytes();
-        for mut octets in [&prefix[..], &self.reply[..length]] {
+        let prefix = (reply.len() as u16).to_be_bytes();
+        for mut octets in [&prefix[..], reply] {
             while !octets.is_empty() {
                 let written = self.socket.write(octets).await?;
                 octets = &octets[written..];
@@ -171,5 +177,7 @@ const QUERIES: u32 = 10_000;
 const IDLE_SECONDS: u32 = 10;
 /// The same while all places are taken, since there are few.
 const CROWDED_SECONDS: u32 = 2;
+/// How long a client may take to make room for a reply: others wait for their turn meanwhile.
+const HOLD: Duration = Duration::from_secs(2);
 /// How long one message may take in all, as at a gateway.
 const PATIENCE: Duration = Duration::from_secs(5);

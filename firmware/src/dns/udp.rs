@@ -1,11 +1,12 @@
 //! DNS over UDP: one socket for both families; a reply leaves from the address that was asked.
 
+use embassy_futures::select::Either;
 use embassy_net::Stack;
 use embassy_net::udp::UdpSocket;
 use embassy_time::{Duration, with_timeout};
 use resolver_core::Transport;
 
-use super::{PORT, Server};
+use super::Server;
 use crate::health::{Task, alive};
 use crate::memory::{UdpBuffers, UdpQueues};
 
@@ -20,9 +21,9 @@ pub(crate) async fn serve(
     let UdpBuffers { receive, send, query, reply } = buffers;
     let mut socket = UdpSocket::new(stack, &mut queues.receive, receive, &mut queues.send, send);
     loop {
-        open(&mut socket);
+        open(&mut socket, server.port);
         loop {
-            let (length, client) = alive(
+            let Either::First((length, client)) = alive(
                 Task::Udp,
                 socket.recv_from_with(|datagram, client| {
                     let length = datagram.len().min(query.len());
@@ -57,8 +58,8 @@ pub(crate) async fn serve(
     }
 }
 
-fn open(socket: &mut UdpSocket<'_>) {
-    if let Err(error) = socket.bind(PORT) {
+fn open(socket: &mut UdpSocket<'_>, port: u16) {
+    if let Err(error) = socket.bind(port) {
         // It is closed, and the port is not 0: nothing else is asked for.
         panic!("DNS over UDP: {error:?}");
     }

@@ -172,7 +172,8 @@ fn follow_beside(
     };
     let settings = Settings { client_id: "board", login: None, keep_alive: Duration::from_secs(2) };
     let mut link = Link::new(settings, Security::Plain, memory, 1);
-    let mut follower = Follower::new(&board.feed, &board.view);
+    let rest = Cell::new(false);
+    let mut follower = Follower::new(&board.feed, &board.view, &rest);
     runtime().block_on(async {
         let wake = Signal::<NoopRawMutex, ()>::new();
         let mut connector = Tokio(broker);

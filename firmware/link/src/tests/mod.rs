@@ -156,7 +156,7 @@ impl User for Clerk {
 
     fn handle_timeout(&mut self, _: Instant) {}
 
-    fn will(&self) -> Option<Will<'_>> {
+    fn will(&mut self) -> Option<Will<'_>> {
         self.desk.0.will.map(|(topic, payload)| Will { topic, payload })
     }
 }

@@ -14,6 +14,7 @@ use cortex_m::peripheral::{NVIC, SCB};
 use cortex_m_rt::exception;
 use embassy_executor::Spawner;
 use embassy_time::Duration;
+use resolver_core::provision::layout;
 
 use super::Parts;
 use crate::last_words;
@@ -23,8 +24,9 @@ pub(crate) use lan9118::Lan9118 as Network;
 pub(crate) use storage::Storage;
 pub(crate) use watchdog::CmsdkWatchdog as WatchdogTimer;
 
-/// What the board is called.
-pub(crate) const NAME: &str = if cfg!(feature = "mps2-an385") { "mps2-an385" } else { "mps2-an386" };
+/// Its name, and what lies where in its PSRAM.
+pub(crate) const LAYOUT: layout::Board =
+    if cfg!(feature = "mps2-an385") { layout::MPS2_AN385 } else { layout::MPS2_AN386 };
 
 /// Starts clock and log: before anything else. Panics if called twice.
 pub(crate) fn start_clock() -> Peripherals {
@@ -120,4 +122,3 @@ const TIMER0: usize = 0x4000_0000;
 const UART0: usize = 0x4000_4000;
 const WATCHDOG: usize = 0x4000_8000;
 const ETHERNET: usize = 0x4020_0000;
-const PSRAM: usize = 0x2100_0000;

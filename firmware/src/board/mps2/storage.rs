@@ -9,21 +9,36 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
-use super::PSRAM;
+use super::LAYOUT;
+use crate::board::{Mapped, WHOLE, is_writable, mapped};
 
 /// The board's non-volatile memory.
-pub(crate) struct Storage {
-    octets: &'static mut [u8; SIZE],
-}
+pub(crate) struct Storage(());
 
 impl Storage {
     /// # Safety
     ///
     /// To be called once: there is one PSRAM.
     pub(super) unsafe fn take() -> Self {
-        // SAFETY: there are 16 MiB of RAM at this address, in which the linker places nothing (memory.x), and the
-        // caller promises that nothing else refers to them.
-        Self { octets: unsafe { &mut *core::ptr::with_exposed_provenance_mut(PSRAM) } }
+        Self(())
+    }
+
+    /// What may be written of it.
+    fn part(&mut self, from: u32, to: u32) -> Result<&mut [u8], Misuse> {
+        if !is_writable(from) {
+            return Err(Misuse(NorFlashErrorKind::OutOfBounds));
+        }
+        let start = core::ptr::with_exposed_provenance_mut((LAYOUT.address + from) as usize);
+        // SAFETY: callers checked that this lies in the PSRAM, in which the linker places nothing (memory.x). There is one
+        // `Storage`, which is borrowed, and what is read beside it (the configuration block) is not writable.
+        Ok(unsafe { core::slice::from_raw_parts_mut(start, (to - from) as usize) })
+    }
+}
+
+impl Mapped for Storage {
+    fn mapped(&self) -> &[u8] {
+        // SAFETY: writing takes `&mut self`.
+        unsafe { mapped(WHOLE) }
     }
 }
 
@@ -36,35 +51,35 @@ impl ReadNorFlash for Storage {
 
     fn read(&mut self, offset: u32, octets: &mut [u8]) -> Result<(), Misuse> {
         check_read(self, offset, octets.len())?;
-        octets.copy_from_slice(&self.octets[offset as usize..][..octets.len()]);
+        octets.copy_from_slice(&self.mapped()[offset as usize..][..octets.len()]);
         Ok(())
     }
 
     fn capacity(&self) -> usize {
-        SIZE
+        LAYOUT.capacity as usize
     }
 }
 
 impl NorFlash for Storage {
     const WRITE_SIZE: usize = 4;
-    const ERASE_SIZE: usize = 4_096;
+    const ERASE_SIZE: usize = LAYOUT.sector as usize;
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), Misuse> {
         check_erase(self, from, to)?;
-        self.octets[from as usize..to as usize].fill(0xFF);
+        self.part(from, to)?.fill(0xFF);
         Ok(())
     }
 
     fn write(&mut self, offset: u32, octets: &[u8]) -> Result<(), Misuse> {
         check_write(self, offset, octets.len())?;
-        for (cell, octet) in self.octets[offset as usize..].iter_mut().zip(octets) {
+        for (cell, octet) in self.part(offset, offset + octets.len() as u32)?.iter_mut().zip(octets) {
             *cell &= octet;
         }
         Ok(())
     }
 }
 
-/// An address outside the memory, or not aligned.
+/// An address outside of what may be written or read, or not aligned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Misuse(NorFlashErrorKind);
 
@@ -79,6 +94,3 @@ impl NorFlashError for Misuse {
         self.0
     }
 }
-
-/// As much as is common for the flash beside a microcontroller, not all that there is.
-const SIZE: usize = 1 << 20;

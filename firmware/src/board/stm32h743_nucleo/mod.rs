@@ -1,28 +1,28 @@
 //! ST's NUCLEO-H743ZI2: an STM32H743ZI (Cortex-M7, 400 MHz) with Ethernet through an LAN8742A. Built, not yet tried on the
 //! hardware. The log comes out of the ST-LINK's serial port.
 
+mod storage;
+
 use embassy_executor::Spawner;
 use embassy_stm32::eth::{Ethernet, GenericPhy, PacketQueue, Sma};
-use embassy_stm32::flash::{Bank2Region, Blocking, Flash};
 use embassy_stm32::rng::Rng;
 use embassy_stm32::usart::{self, UartTx};
 use embassy_stm32::wdg::IndependentWatchdog;
 use embassy_stm32::{Config, bind_interrupts, eth, pac, peripherals, rcc, rng, uid};
 use embassy_time::Duration;
+use resolver_core::provision::layout;
 use static_cell::ConstStaticCell;
 
 use super::{Entropy, Parts, Watchdog};
 
 pub(crate) use embassy_stm32::Peripherals;
+pub(crate) use storage::Storage;
 
-/// What the board is called.
-pub(crate) const NAME: &str = "stm32h743-nucleo";
+/// Its name, and what lies where in its flash.
+pub(crate) const LAYOUT: layout::Board = layout::STM32H743_NUCLEO;
 
 /// The chip's own Ethernet, with descriptors and frames in RAM.
 pub(crate) type Network = Ethernet<'static, peripherals::ETH, GenericPhy<Sma<'static, peripherals::ETH_SMA>>>;
-
-/// The second bank of flash: written while the program runs on from the first.
-pub(crate) type Storage = Bank2Region<'static, Blocking>;
 
 /// Starts clocks, time and log. Panics if called twice.
 pub(crate) fn start_clock() -> Peripherals {
@@ -79,7 +79,7 @@ pub(crate) async fn start(_spawner: Spawner, board: Peripherals, watchdog_period
     Parts {
         network,
         entropy: EntropySource(Rng::new(board.RNG, Interrupts)),
-        storage: Flash::new_blocking(board.FLASH).into_blocking_regions().bank2_region,
+        storage: Storage::new(board.FLASH),
         watchdog: WatchdogTimer(watchdog),
     }
 }

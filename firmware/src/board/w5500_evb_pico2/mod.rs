@@ -15,6 +15,7 @@ use embassy_rp::watchdog::Watchdog as Timer;
 use embassy_rp::{bind_interrupts, dma, otp, pac};
 use embassy_time::{Delay, Duration};
 use embedded_hal_bus::spi::ExclusiveDevice;
+use resolver_core::provision::layout;
 use static_cell::ConstStaticCell;
 
 use super::{Entropy, Parts, Watchdog};
@@ -22,8 +23,8 @@ use super::{Entropy, Parts, Watchdog};
 pub(crate) use embassy_rp::Peripherals;
 pub(crate) use storage::Storage;
 
-/// What the board is called.
-pub(crate) const NAME: &str = "w5500-evb-pico2";
+/// Its name, and what lies where in its flash.
+pub(crate) const LAYOUT: layout::Board = layout::W5500_EVB_PICO2;
 
 /// The chip's queues of frames; a task moves them over the SPI.
 pub(crate) type Network = Device<'static>;

@@ -1,0 +1,120 @@
+//! A board's node as the link's user: the feeds that it follows, and its own life beside them.
+//!
+//! ```text
+//!   Event ──► Node ──┬─► Follower   messages of feeds ──► view         subscriptions ◄─┐
+//!                    └─► OwnLife    the node's own topic               birth, beacons ◄┴── Node::poll_request
+//! ```
+//!
+//! Feeds are served first: what is to be answered matters more than that somebody hears of it. A board without
+//! enrolment has no life in this sense: it follows and answers, and nobody hears of it.
+
+mod life;
+
+use core::cell::{Cell, RefCell};
+
+use resolver_core::life::{Life, LifeCounters};
+use resolver_core::{Feed, Instant, View};
+
+use crate::follow::{Follower, Refusals};
+use crate::{Event, Request, User, Will};
+use life::OwnLife;
+
+pub use life::NOTICE;
+
+/// What a node shares with the other tasks of its thread.
+#[derive(Clone, Copy)]
+pub struct Shared<'a, 'm> {
+    /// What it follows.
+    pub feed: &'a RefCell<Feed<'m>>,
+    /// What it serves.
+    pub view: &'a RefCell<View<'m>>,
+    /// While it is set, the view is left as it is: see [`Follower::new`].
+    pub rest: &'a Cell<bool>,
+    /// How busy the board is: from 0, idle, to 255.
+    pub load: &'a Cell<u8>,
+}
+
+/// A node; see the module's documentation.
+pub struct Node<'a, 'm> {
+    shared: Shared<'a, 'm>,
+    follower: Follower<'a, 'm>,
+    life: Option<OwnLife<'m>>,
+}
+
+impl<'a, 'm> Node<'a, 'm> {
+    /// A node that nobody hears of.
+    pub fn anonymous(shared: Shared<'a, 'm>) -> Self {
+        let Shared { feed, view, rest, .. } = shared;
+        Self { shared, follower: Follower::new(feed, view, rest), life: None }
+    }
+
+    /// A node that is enrolled. Its own messages are written to `out`: [`NOTICE`] octets, or more for larger beacons.
+    pub fn enrolled(shared: Shared<'a, 'm>, life: Life<'m>, out: &'m mut [u8]) -> Self {
+        Self { life: Some(OwnLife::new(life, out)), ..Self::anonymous(shared) }
+    }
+
+    /// Messages that were not taken.
+    pub fn refusals(&self) -> Refusals {
+        self.follower.refusals()
+    }
+
+    /// What was published of itself; `None` if it is anonymous.
+    pub fn life_counters(&self) -> Option<LifeCounters> {
+        self.life.as_ref().map(OwnLife::counters)
+    }
+}
+
+impl User for Node<'_, '_> {
+    fn handle_event(&mut self, event: Event<'_>, now: Instant) {
+        match &event {
+            Event::Up => log::info!("connected to the broker"),
+            Event::Down(reason) => log::warn!("{reason}"),
+            Event::SubscriptionRefused(code) => {
+                log::error!("the broker does not let this node subscribe ({code}): see its access list");
+            }
+            Event::Refused { code, .. } => {
+                log::error!(
+                    "the broker does not take what this node publishes ({code}): see its access list"
+                );
+            }
+            Event::Message { .. } | Event::Acked(_) => {}
+        }
+        if let Some(life) = &mut self.life
+            && life.handle_event(&event, now)
+        {
+            return;
+        }
+        self.follower.handle_event(event, now);
+        if let Some(life) = &mut self.life {
+            life.handle_change();
+        }
+    }
+
+    fn poll_request(&mut self, now: Instant) -> Option<Request<'_>> {
+        let subscription = self.follower.poll_request(now);
+        if subscription.is_some() {
+            return subscription;
+        }
+        let Shared { feed, view, load, .. } = self.shared;
+        self.life.as_mut()?.poll_request(&feed.borrow(), &view.borrow(), load.get(), now)
+    }
+
+    fn poll_at(&self) -> Option<Instant> {
+        let life = self.life.as_ref().and_then(OwnLife::poll_at);
+        self.follower.poll_at().into_iter().chain(life).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        // What the own life wants to say is asked for in `poll_request`.
+        if self.follower.poll_at().is_some_and(|at| at <= now) {
+            self.follower.handle_timeout(now);
+            if let Some(life) = &mut self.life {
+                life.handle_change();
+            }
+        }
+    }
+
+    fn will(&mut self) -> Option<Will<'_>> {
+        self.life.as_mut()?.will()
+    }
+}

@@ -1,0 +1,90 @@
+//! Who the node is to others: what its configuration block says, checked, and its life once it has an address.
+
+use core::net::{IpAddr, SocketAddr};
+
+use ed25519_dalek::SigningKey;
+use embassy_net::Stack;
+use heapless::{String, Vec};
+use resolver_core::life::message::{MAX_RESET, MAX_SERVICES};
+use resolver_core::life::{
+    Announcement, Identifier, Identity, Life, NodeError, Place, Service, Settings, printable,
+};
+use resolver_core::provision::Block;
+use static_cell::StaticCell;
+
+use crate::memory::PAYLOAD_LIMIT;
+use crate::{last_words, state};
+
+/// An enrolment that holds.
+pub(crate) struct Proven {
+    identity: Identity<'static>,
+    services: Vec<Service<'static>, MAX_SERVICES>,
+    place: Option<Place>,
+    payload_limit: u32,
+    port: u16,
+    /// Higher with each start.
+    boot: u64,
+}
+
+impl Proven {
+    /// The enrolment of `block`. Without one, or with one that does not hold, which is told, the node is anonymous.
+    pub(crate) fn of(block: &Block<'static>, boot: u64) -> Option<Self> {
+        let enrolment = block.enrolment?;
+        let refuse = |what: NodeError| {
+            log::error!("enrolment: {what}: nobody hears of this node; enrol it again and provision it anew");
+        };
+        let key = SigningKey::from_bytes(enrolment.key.0.try_into().ok()?);
+        let (Some(node), Some(region)) = (Identifier::new(block.name), Identifier::new(block.region)) else {
+            log::error!("enrolment: the block names no region: nobody hears of this node; provision it anew");
+            return None;
+        };
+        let identity = Identity::new(node, region, key, enrolment.certificate).map_err(refuse).ok()?;
+        let mut services: Vec<_, MAX_SERVICES> = block
+            .services
+            .iter()
+            .filter_map(|service| {
+                let name = Identifier::new(service.name)?;
+                let (port, capacity, weight) = (service.port, service.capacity, service.weight);
+                Some(Service { name, port, capacity, weight })
+            })
+            .collect();
+        // A sixteen at most: the library's sorting would take kilobytes of flash.
+        for end in 1..services.len() {
+            for place in (1..=end).rev() {
+                let key = |at: usize| (services[at].name, services[at].port);
+                if key(place) < key(place - 1) {
+                    services.swap(place, place - 1);
+                }
+            }
+        }
+        let place = block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude });
+        let payload_limit = block.payload_limit.min(PAYLOAD_LIMIT as u32);
+        Some(Self { identity, services, place, payload_limit, port: block.port, boot })
+    }
+
+    /// Its life under the addresses that it has now. Panics if called twice: a node is born once.
+    pub(crate) fn born(self, stack: Stack<'static>, root: &str, seed: u64) -> Option<Life<'static>> {
+        static ADDRESSES: StaticCell<Vec<SocketAddr, 2>> = StaticCell::new();
+        static SERVICES: StaticCell<Vec<Service<'static>, MAX_SERVICES>> = StaticCell::new();
+        static WORDS: StaticCell<String<MAX_RESET>> = StaticCell::new();
+        let previous = last_words::previous();
+        let announcement = Announcement {
+            software: concat!("fingerpost ", env!("CARGO_PKG_VERSION"), " (board)"),
+            addresses: ADDRESSES.init(addresses(stack, self.port)),
+            place: self.place,
+            payload_limit: self.payload_limit,
+            last_reset: WORDS.init(previous.map_or(String::new(), |previous| printable(&previous.words))),
+            services: SERVICES.init(self.services),
+        };
+        let settings = Settings { root, boot: self.boot, seed };
+        let life = Life::new(self.identity, announcement, settings, state::now());
+        life.map_err(|error| log::error!("enrolment: {error}: nobody hears of this node; enrol it again"))
+            .ok()
+    }
+}
+
+fn addresses(stack: Stack<'static>, port: u16) -> Vec<SocketAddr, 2> {
+    let ipv4 = stack.config_v4().map(|config| IpAddr::V4(config.address.address()));
+    let ipv6 = stack.config_v6().map(|config| IpAddr::V6(config.address.address()));
+    ipv4.into_iter().chain(ipv6).map(|address| SocketAddr::new(address, port)).collect()
+}
