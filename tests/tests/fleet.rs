@@ -289,3 +289,46 @@ fn without_a_broker_or_an_operator_it_fails_and_says_what_to_do() {
     let address = site.broker.address().to_string();
     assert!(unreached.contains(&address) && unreached.contains("remedy: "), "{unreached}");
 }
+
+#[test]
+fn what_breaks_the_reading_of_births_does_not_touch_the_feed() {
+    let scratch = Scratch::new("births");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let operator = Operator::new(&scratch, "operator");
+    let trust = format!("[enrolment]\noperators = [{:?}]\n", operator.public_key());
+    let mut origin = Origin::build(&scratch, broker.address()).zone(&zone).sections(&trust).start();
+    let node = Node::build(&scratch, broker.address())
+        .name("narrow")
+        .zone(&zone)
+        .options("payload_limit = 600\n")
+        .sections(&operator.enrol("narrow", "lab", &[]))
+        .start();
+    converge(&origin, &node, &zone);
+    // Over MQTT 3.1.1 nothing tells the broker what is too large for us.
+    let absurd = "fingerpost/n/lab/absurd";
+    let mut probe = Probe::connect(broker.address());
+    probe.publish(absurd, &vec![1; 1_200_000], true);
+    probe.publish("fingerpost/n/lab/forged", &vec![1; 5_000], true);
+    origin.terminate();
+    origin.edit_config("[broker]\n", "[broker]\nprotocol = \"3.1.1\"\n");
+    origin.restart();
+    let failures = || origin.metrics().count("fingerpost_births_connection_failures_total", &[]);
+    eventually("births cannot be read", || (failures() >= 3).then_some(()));
+    for number in 0..20 {
+        let update = Update::new(zone.apex()).replace_a(&zone.name("next"), address_of(number));
+        update.send(origin.update_address(), zone.tsig()).unwrap();
+    }
+    converge(&origin, &node, &zone);
+    assert_eq!(origin.metrics().count("fingerpost_broker_failures_total", &[]), 0, "{}", origin.log());
+    assert_eq!(origin.log().matches("births cannot be read").count(), 1, "{}", origin.log());
+    assert!(!origin.log().contains("no connection to the broker"), "{}", origin.log());
+    probe.publish(absurd, &[], true);
+    eventually("births are read", || {
+        let metrics = origin.metrics();
+        let told = metrics.sum("fingerpost_starved_node_payload_limit", &["node=\"narrow\""]);
+        let refused = metrics.count("fingerpost_births_refused_total", &[]);
+        (told == Some(600.0) && refused > 0 && metrics.count("fingerpost_births_connection_up", &[]) == 1)
+            .then_some(())
+    });
+}

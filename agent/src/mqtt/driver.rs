@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::session::{self, Failure, Poller, Progress, Sender, Version};
-use super::{Counters, Event, Protocol, Settings, Unsent};
+use super::{Counters, Event, Protocol, Settings, Telling, Unsent};
 
 /// What clients and the task share.
 pub(super) struct Link {
@@ -252,7 +252,7 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         let stop = self.link.stop.clone();
-        let mut pause = Backoff::default();
+        let mut pause = Backoff::up_to(self.settings.longest_pause);
         let mut last_reason = String::new();
         let mut short_lives = 0_u32;
         loop {
@@ -264,10 +264,12 @@ impl Driver {
             let Ok(failure) = outcome else { return };
             add(&self.link.tally.failures, 1);
             let other_dialect_next = !was_up && self.dialect.failed(version, &failure);
-            let Settings { host, port, client_id, .. } = &self.settings;
+            let Settings { host, port, client_id, telling, longest_pause, .. } = &self.settings;
             short_lives =
                 if was_up && began.elapsed() < SHORT_LIFE { short_lives.saturating_add(1) } else { 0 };
-            if short_lives >= SUSPICIOUS {
+            if *telling == Telling::User {
+                tracing::debug!(host, port, client_id, ?version, reason = failure.reason, "no connection");
+            } else if short_lives >= SUSPICIOUS {
                 tracing::warn!(
                     host,
                     port,
@@ -302,8 +304,8 @@ impl Driver {
             if other_dialect_next {
                 continue;
             }
-            if was_up && began.elapsed() >= Backoff::LONGEST {
-                pause = Backoff::default();
+            if was_up && began.elapsed() >= *longest_pause {
+                pause = Backoff::up_to(*longest_pause);
             }
             if stop.run_until_cancelled(sleep(pause.next())).await.is_none() {
                 return;
@@ -332,8 +334,15 @@ impl Driver {
             match polled {
                 Ok(Progress::Connected { max_packet }) => {
                     let Some(sender) = sender.take() else { continue };
-                    let Settings { host, port, client_id, .. } = &self.settings;
-                    tracing::info!(host, port, client_id, ?version, "connected to the broker");
+                    let Settings { host, port, client_id, telling, .. } = &self.settings;
+                    match telling {
+                        Telling::Connection => {
+                            tracing::info!(host, port, client_id, ?version, "connected to the broker");
+                        }
+                        Telling::User => {
+                            tracing::debug!(host, port, client_id, ?version, "connected to the broker");
+                        }
+                    }
                     add(&self.link.tally.connections, 1);
                     self.dialect.worked(version, Instant::now());
                     *self.link.session.lock() = Some(Session {
@@ -428,18 +437,20 @@ impl Dialect {
 }
 
 /// Pauses that double, each drawn at random around its value so that a fleet does not come back in step.
-#[derive(Default)]
 struct Backoff {
     attempts: u32,
+    longest: Duration,
 }
 
 impl Backoff {
     const SHORTEST: Duration = Duration::from_millis(100);
-    /// A broker that is back is found within 7.5 s.
-    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn up_to(longest: Duration) -> Self {
+        Self { attempts: 0, longest }
+    }
 
     fn next(&mut self) -> Duration {
-        let pause = (Self::SHORTEST * (1 << self.attempts.min(10))).min(Self::LONGEST);
+        let pause = (Self::SHORTEST * (1 << self.attempts.min(10))).min(self.longest);
         self.attempts = self.attempts.saturating_add(1);
         // Without randomness all would still come back, only in step.
         let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
@@ -503,11 +514,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_bound() {
-        let mut backoff = Backoff::default();
+        let longest = Duration::from_secs(5);
+        let mut backoff = Backoff::up_to(longest);
         let first = backoff.next();
         assert!(first >= Backoff::SHORTEST / 2 && first <= Backoff::SHORTEST * 3 / 2);
         for _ in 0..100 {
-            assert!(backoff.next() <= Backoff::LONGEST * 3 / 2);
+            assert!(backoff.next() <= longest * 3 / 2);
         }
     }
 }

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub use settings::{Protocol, Settings, Tls, Will, WillSource};
+pub use settings::{Protocol, Settings, Telling, Tls, Will, WillSource};
 
 use driver::Link;
 

@@ -16,7 +16,6 @@ use resolver_core::feed::follow::{Link, Subscription, SubscriptionAction};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::devices::Devices;
 use super::engine::{Caution, Engine, EngineError, Reload, Request};
 use super::publisher::Publication;
 use super::report::Report;
@@ -47,7 +46,6 @@ pub(super) struct Keeper {
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) tasks: mpsc::Receiver<Task>,
     pub(super) report: Arc<Report>,
-    pub(super) devices: Devices,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     /// When each zone's publisher wants to be called.
@@ -170,7 +168,6 @@ impl Keeper {
         match event {
             Event::Up => self.handle_link(Link::Up, now),
             Event::Down(_) => self.handle_link(Link::Down, now),
-            Event::Message { topic, payload, .. } if self.devices.handle_message(&topic, &payload) => {}
             Event::Message { retain: false, .. } => {}
             Event::Message { topic, payload, .. } => {
                 let zone =
@@ -202,10 +199,6 @@ impl Keeper {
 
     fn handle_link(&mut self, link: Link, now: Instant) {
         self.is_online = link == Link::Up;
-        if let (Link::Up, Some(filter)) = (link, self.devices.filter()) {
-            // The first request on a connection, for which there is always room; without one, the next asks again.
-            let _ = self.client.subscribe(&filter, true);
-        }
         self.held = None;
         for (index, zone) in self.engine.zones.iter_mut().enumerate() {
             zone.publisher.handle_link(link, now);

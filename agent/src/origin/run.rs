@@ -22,7 +22,7 @@ use super::keeper::{Clock, Keeper, Task, unix_seconds};
 use super::publisher::SetupError;
 use super::report::Report;
 use super::watch::{self, Source};
-use super::{control, server, zonefile};
+use super::{births, control, server, zonefile};
 
 /// Why an origin ended before it was told to.
 #[derive(Debug)]
@@ -166,11 +166,15 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     // From here on, a zone's number is its place in the engine.
     sources.retain(|source| engine.zone_index(&source.apex).is_some());
 
+    let of_births = births::settings(&settings);
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
     let operators = config.operators().map_err(Error::Config)?;
     let devices = Devices::new(&config.broker.root, operators, config.payload_limit);
     devices.register(&context.metrics);
+    if let Some(filter) = devices.filter() {
+        births::start(of_births, filter, devices, client.clone(), &context.metrics, context.stop.clone());
+    }
     let desk = Desk {
         sources,
         unstarted: engine.unstarted.clone().into(),
@@ -194,7 +198,6 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         events,
         tasks,
         report,
-        devices,
         clock,
         stop: context.stop.clone(),
         held: None,
