@@ -18,6 +18,8 @@ use super::{Counters, Event, Protocol, Settings, Telling, Unsent};
 pub(super) struct Link {
     /// Present from the CONNACK to the end of a connection.
     session: Mutex<Option<Session>>,
+    /// Why there was none last time.
+    last_failure: Mutex<Option<String>>,
     /// Publishes that may wait for their acknowledgement.
     window: usize,
     /// Told whenever the window may have got room or the connection changed.
@@ -120,6 +122,13 @@ impl Link {
 
     pub(super) fn is_up(&self) -> bool {
         self.session.lock().is_some()
+    }
+
+    pub(super) fn outage(&self) -> Option<String> {
+        if self.is_up() {
+            return None;
+        }
+        Some(self.last_failure.lock().clone().unwrap_or_else(|| "it has not answered yet".to_owned()))
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -228,6 +237,7 @@ pub(super) fn start(settings: Settings) -> (Arc<Link>, mpsc::Receiver<Event>) {
     let (events, receiver) = mpsc::channel(settings.event_room);
     let link = Arc::new(Link {
         session: Mutex::new(None),
+        last_failure: Mutex::default(),
         window: settings.window.into(),
         changed: Notify::new(),
         stop: CancellationToken::new(),
@@ -253,7 +263,7 @@ impl Driver {
     async fn run(mut self) {
         let stop = self.link.stop.clone();
         let mut pause = Backoff::up_to(self.settings.longest_pause);
-        let mut last_reason = String::new();
+        let mut complaints = Complaints::default();
         let mut short_lives = 0_u32;
         loop {
             let version = self.dialect.choose(Instant::now());
@@ -267,8 +277,19 @@ impl Driver {
             let Settings { host, port, client_id, telling, longest_pause, .. } = &self.settings;
             short_lives =
                 if was_up && began.elapsed() < SHORT_LIFE { short_lives.saturating_add(1) } else { 0 };
+            if was_up && short_lives <= SUSPICIOUS {
+                complaints = Complaints::default();
+            }
             if *telling == Telling::User {
                 tracing::debug!(host, port, client_id, ?version, reason = failure.reason, "no connection");
+            } else if !complaints.is_due(&failure.reason, Instant::now()) {
+                tracing::debug!(
+                    host,
+                    port,
+                    ?version,
+                    reason = failure.reason,
+                    "still no connection to the broker"
+                );
             } else if short_lives >= SUSPICIOUS {
                 tracing::warn!(
                     host,
@@ -278,14 +299,6 @@ impl Driver {
                     remedy = "see whether another program uses the same client_id (a node's follows from its `name`): \
                               each needs its own, and the broker throws the older one out",
                     "the broker ends each connection soon after it is made"
-                );
-            } else if failure.reason == last_reason && !was_up {
-                tracing::debug!(
-                    host,
-                    port,
-                    ?version,
-                    reason = failure.reason,
-                    "still no connection to the broker"
                 );
             } else {
                 tracing::warn!(
@@ -297,7 +310,7 @@ impl Driver {
                     "no connection to the broker"
                 );
             }
-            last_reason.clone_from(&failure.reason);
+            *self.link.last_failure.lock() = Some(failure.reason.clone());
             if self.events.send(Event::Down(failure.reason)).await.is_err() {
                 return;
             }
@@ -387,6 +400,24 @@ impl Driver {
     }
 }
 
+/// Failures in the log: each reason at once, and again once in a while for as long as it lasts.
+#[derive(Default)]
+struct Complaints {
+    told: Vec<(String, Instant)>,
+}
+
+impl Complaints {
+    /// Whether to tell of `reason` at `now`.
+    fn is_due(&mut self, reason: &str, now: Instant) -> bool {
+        self.told.retain(|(_, at)| now < *at + COMPLAINT_PAUSE);
+        if self.told.len() >= MOST_COMPLAINTS || self.told.iter().any(|(told, _)| told == reason) {
+            return false;
+        }
+        self.told.push((reason.to_owned(), now));
+        true
+    }
+}
+
 /// Which MQTT version to try.
 struct Dialect {
     setting: Protocol,
@@ -462,6 +493,10 @@ impl Backoff {
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A broker that restarts may end two connections in a row.
 const SUSPICIOUS: u32 = 3;
+/// An operator who comes late finds the reason near the end of the log.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(300);
+/// Reasons in that time: either MQTT version may fail in its own way, and one may have numbers that differ.
+const MOST_COMPLAINTS: usize = 8;
 /// Reports that may wait to be sent, while the broker does not read: a dead link is noticed within some twenty.
 const REPORT_ROOM: usize = 64;
 /// Subscriptions that may wait to be sent. A feed asks for a handful a zone and for a window of ring slots.
@@ -510,6 +545,21 @@ mod tests {
         let mut fixed = Dialect::new(Protocol::V5);
         assert!(!fixed.failed(Version::V5, &failure(true)));
         assert_eq!(fixed.choose(now), Version::V5);
+    }
+
+    #[test]
+    fn a_reason_is_told_at_once_and_again_after_a_while() {
+        let now = Instant::now();
+        let mut complaints = Complaints::default();
+        // As each MQTT version has its own reason, they alternate.
+        assert!(complaints.is_due("refused", now) && complaints.is_due("no answer", now));
+        for seconds in 1..COMPLAINT_PAUSE.as_secs() {
+            let now = now + Duration::from_secs(seconds);
+            assert!(!complaints.is_due("refused", now) && !complaints.is_due("no answer", now));
+        }
+        assert!(complaints.is_due("refused", now + COMPLAINT_PAUSE));
+        let told = (0..1_000).filter(|number| complaints.is_due(&number.to_string(), now)).count();
+        assert!(told < MOST_COMPLAINTS, "{told} reasons that differ");
     }
 
     #[test]

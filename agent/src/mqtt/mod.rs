@@ -120,6 +120,11 @@ impl Client {
         self.link.is_up()
     }
 
+    /// Why no connection is up, for people; `None` while one is.
+    pub fn outage(&self) -> Option<String> {
+        self.link.outage()
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.link.counters()
