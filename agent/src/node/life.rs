@@ -21,6 +21,7 @@ use resolver_core::view::View;
 
 use super::config::Config;
 use super::enrolment::Enrolled;
+use super::pace::Pace;
 use super::{Error, clock};
 use crate::config::Problem;
 use crate::mqtt::{Client, Unsent, Will, WillSource};
@@ -39,6 +40,10 @@ struct Speech {
     listens: bool,
     out: Vec<u8>,
     load: Load,
+    /// Lines of the log about messages on the node's own topic.
+    outdated: Pace,
+    overwritten: Pace,
+    refused: Pace,
 }
 
 impl OwnLife {
@@ -71,7 +76,14 @@ impl OwnLife {
         };
         let life = Life::new(enrolled.identity, announcement, settings, clock::now()).map_err(refused)?;
         let room = config.payload_limit.clamp(MAX_NOTICE, DEFAULT_PAYLOAD_LIMIT);
-        let speech = Speech { listens: false, out: vec![0; room], load: Load::default() };
+        let speech = Speech {
+            listens: false,
+            out: vec![0; room],
+            load: Load::default(),
+            outdated: Pace::default(),
+            overwritten: Pace::default(),
+            refused: Pace::default(),
+        };
         Ok(Arc::new(Self { life: Mutex::new(life), speech: Mutex::new(speech), expiry }))
     }
 
@@ -95,16 +107,41 @@ impl OwnLife {
 
     /// False if the message is on another topic than the node's own.
     pub(super) fn handle_message(&self, topic: &str, payload: &[u8]) -> bool {
-        match self.life.lock().handle_message(topic, payload, clock::now()) {
+        let heard = self.life.lock().handle_message(topic, payload, clock::now());
+        match heard {
             Err(NodeError::Topic) => return false,
             Ok(Heard::Own) => {}
-            Ok(Heard::Overwritten) => tracing::info!(topic, "another message stands where our birth belongs"),
-            Ok(Heard::Outdated) => tracing::warn!(
-                topic,
-                remedy = "see whether another node has this one's key; after a restored backup it is well",
-                "a later message of this node's own key is there: connecting anew to go beyond it"
-            ),
-            Err(error) => tracing::warn!(topic, "somebody else writes on our topic: {error}"),
+            Ok(Heard::Outdated) => {
+                if let Some(others_since_last) = self.speech.lock().outdated.step(Instant::now()) {
+                    tracing::warn!(
+                        topic,
+                        others_since_last,
+                        remedy =
+                            "see whether another node has this one's key; after a restored backup it is well",
+                        "a later message of this node's own key is there: connecting anew to go beyond it"
+                    );
+                }
+            }
+            // Anybody whom the broker lets write there can cause these.
+            Ok(Heard::Overwritten) => {
+                if let Some(others_since_last) = self.speech.lock().overwritten.step(Instant::now()) {
+                    tracing::info!(
+                        topic,
+                        others_since_last,
+                        "another message stands where our birth belongs"
+                    );
+                }
+            }
+            Err(error) => {
+                if let Some(others_since_last) = self.speech.lock().refused.step(Instant::now()) {
+                    tracing::warn!(
+                        topic,
+                        others_since_last,
+                        remedy = "let no other client write there: the broker's access rules",
+                        "somebody else writes on our topic: {error}"
+                    );
+                }
+            }
         }
         true
     }
@@ -116,7 +153,7 @@ impl OwnLife {
     /// Publishes what is to be published.
     pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, client: &Client) {
         let now = clock::now();
-        let Speech { listens, out, load } = &mut *self.speech.lock();
+        let Speech { listens, out, load, .. } = &mut *self.speech.lock();
         let load = load.look();
         while let Some(transmit) = {
             let mut life = self.life.lock();

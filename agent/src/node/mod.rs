@@ -17,6 +17,7 @@ mod feed;
 mod life;
 mod lock;
 mod memory;
+mod pace;
 mod report;
 mod state;
 mod tcp;
