@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::events::{self, EventSender, Events};
 use super::session::{self, Failure, Poller, Progress, Sender, Version};
 use super::{Counters, Event, Protocol, Settings, Telling, Unsent};
 
@@ -233,8 +234,8 @@ fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
 }
 
-pub(super) fn start(settings: Settings) -> (Arc<Link>, mpsc::Receiver<Event>) {
-    let (events, receiver) = mpsc::channel(settings.event_room);
+pub(super) fn start(settings: Settings) -> (Arc<Link>, Events) {
+    let (events, receiver) = events::channel(settings.event_room);
     let link = Arc::new(Link {
         session: Mutex::new(None),
         last_failure: Mutex::default(),
@@ -254,7 +255,7 @@ struct Ended;
 
 struct Driver {
     link: Arc<Link>,
-    events: mpsc::Sender<Event>,
+    events: EventSender,
     dialect: Dialect,
     settings: Settings,
 }

@@ -13,6 +13,7 @@
 //! makes up for ([`Client::report`]).
 
 mod driver;
+mod events;
 mod session;
 mod settings;
 #[cfg(feature = "tls")]
@@ -25,8 +26,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
+pub use events::Events;
 pub use settings::{Protocol, Settings, Telling, Tls, Will, WillSource};
 
 use driver::Link;
@@ -159,7 +160,7 @@ pub struct Counters {
 
 /// Starts to connect, on the current tokio runtime, and goes on until [`Client::close`] or until the receiver is
 /// dropped.
-pub fn connect(settings: Settings) -> (Client, mpsc::Receiver<Event>) {
+pub fn connect(settings: Settings) -> (Client, Events) {
     let (link, events) = driver::start(settings);
     (Client { link }, events)
 }

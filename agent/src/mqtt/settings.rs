@@ -111,7 +111,7 @@ pub(super) const DEFAULT_MAX_PACKET: u32 = 1 << 20;
 /// As many as mosquitto acknowledges in one go when told `max_inflight_messages 1000`; a broker's lower receive
 /// maximum wins.
 pub(super) const DEFAULT_WINDOW: u16 = 1_000;
-/// 1,024 messages of 4 KiB are 4 MiB at most; beyond that the socket holds back the broker.
+/// 1,024 messages of 4 KiB are 4 MiB (and 16 MiB the most, of whatever size); beyond that the socket holds back the broker.
 pub(super) const DEFAULT_EVENT_ROOM: usize = 1_024;
 /// A broker that is back is found within 7.5 s.
 pub(super) const DEFAULT_LONGEST_PAUSE: Duration = Duration::from_secs(5);

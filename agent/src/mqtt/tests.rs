@@ -66,7 +66,7 @@ impl Drop for Mosquitto {
 }
 
 /// The next event that is not a failed attempt to connect.
-async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
+async fn next(events: &mut Events) -> Event {
     let mut failures = Vec::new();
     let event = timeout(Duration::from_secs(20), async {
         loop {

@@ -12,7 +12,6 @@ use resolver_core::Feed;
 use resolver_core::feed::follow::{Link, Phase, SubscriptionAction};
 use resolver_core::feed::{FeedError, FeedMemory, Subscription, ZoneFeed, ZoneStatus};
 use resolver_core::records::ZoneId;
-use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +23,7 @@ use super::view::SharedView;
 use super::{Error, clock, memory, report};
 use crate::config::Problem;
 use crate::metrics::Counter;
-use crate::mqtt::{Client, Event, Unsent};
+use crate::mqtt::{Client, Event, Events, Unsent};
 
 /// The feed and what is told of it.
 pub(super) struct Follower {
@@ -136,7 +135,7 @@ pub(super) async fn follow(
     view: Arc<SharedView>,
     own: Option<Arc<OwnLife>>,
     client: Client,
-    mut events: mpsc::Receiver<Event>,
+    mut events: Events,
     stop: CancellationToken,
 ) {
     let mut complaints = Complaints::default();

@@ -5,12 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::devices::Devices;
 use crate::metrics::{Counter, Kind, Registry};
-use crate::mqtt::{self, Client, Event, Settings, Telling};
+use crate::mqtt::{self, Client, Event, Events, Settings, Telling};
 
 /// From those of the feed's connection.
 pub(super) fn settings(of_feed: &Settings) -> Settings {
@@ -76,7 +75,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
+    async fn run(mut self, mut events: Events, stop: CancellationToken) {
         let mut portion = 0;
         while let Some(Some(event)) = stop.run_until_cancelled(events.recv()).await {
             match event {

@@ -21,7 +21,7 @@ use super::publisher::Publication;
 use super::report::Report;
 use super::server::ReplyTo;
 use super::zonefile::{ZoneFile, ZoneFileError};
-use crate::mqtt::{Client, Event, Unsent};
+use crate::mqtt::{Client, Event, Events, Unsent};
 
 /// What others ask of the keeper.
 pub(super) enum Task {
@@ -43,7 +43,7 @@ pub(super) struct Keeper {
     pub(super) engine: Engine,
     pub(super) root: String,
     pub(super) client: Client,
-    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) events: Events,
     pub(super) tasks: mpsc::Receiver<Task>,
     pub(super) report: Arc<Report>,
     pub(super) clock: Clock,
@@ -99,7 +99,7 @@ impl Keeper {
             Input::Nothing => {}
         }
         for _ in 0..MAX_ROUND {
-            let Ok(event) = self.events.try_recv() else { break };
+            let Some(event) = self.events.try_recv() else { break };
             self.handle_event(event);
         }
         let now = self.clock.now();
