@@ -293,7 +293,7 @@ fn without_a_broker_or_an_operator_it_fails_and_says_what_to_do() {
 #[test]
 fn what_breaks_the_reading_of_births_does_not_touch_the_feed() {
     let scratch = Scratch::new("births");
-    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let mut broker = Broker::start(&scratch, BrokerKind::Mosquitto);
     let zone = Zone::small("example.com.");
     let operator = Operator::new(&scratch, "operator");
     let trust = format!("[enrolment]\noperators = [{:?}]\n", operator.public_key());
@@ -331,4 +331,12 @@ fn what_breaks_the_reading_of_births_does_not_touch_the_feed() {
         (told == Some(600.0) && refused > 0 && metrics.count("fingerpost_births_connection_up", &[]) == 1)
             .then_some(())
     });
+    // Without a broker nothing is published, and updates are still made durable.
+    assert_eq!(origin.health_text().unwrap().lines().count(), 1);
+    broker.kill();
+    let told = eventually("health tells of the broker", || {
+        origin.health_text().filter(|text| text.contains("degraded: the broker is not reached: "))
+    });
+    assert!(told.starts_with("1 zone is published"), "{told}");
+    assert_eq!(origin.health(), Some(200));
 }

@@ -178,7 +178,8 @@ pub fn seal_end(identity: &Identity<'_>, end: End, incarnation: u64, out: &mut [
     sign(kind, identity.region.as_str(), identity.node, &identity.key, content)
 }
 
-/// Likewise a beacon, with as many of the first `zones` as there is room for in `out` and [`MAX_BEACON`]; returns its length and their number.
+/// Likewise a beacon, with as many of the first `zones` as there is room for in `out` and
+/// [`MAX_BEACON`]; returns its length and their number.
 pub fn seal_beacon(
     identity: &Identity<'_>,
     report: &Report,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use super::{State, Zone, zone_label};
-use crate::metrics::{Metrics, health};
+use crate::metrics::{Metrics, health, health_text};
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::{DEADLINE, eventually, eventually_within};
@@ -258,6 +258,11 @@ impl Origin {
     /// Status of `/health`.
     pub fn health(&self) -> Option<u16> {
         health(self.metrics.address())
+    }
+
+    /// What `/health` says.
+    pub fn health_text(&self) -> Option<String> {
+        health_text(self.metrics.address())
     }
 
     /// The directory of its state.
