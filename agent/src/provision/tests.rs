@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use resolver_core::provision::layout::{Board, MPS2_AN386, STM32H743_NUCLEO};
+use resolver_core::provision::limits::MAX_BLOCK;
 use resolver_core::provision::{Block, Ipv4, Ipv6, Security};
 
 use super::{Existing, config, show, write};
@@ -205,6 +206,37 @@ fn another_nodes_block_is_written_over_only_by_force() {
     assert_eq!(fs::read_to_string(&text).unwrap(), "not a block");
     let nowhere = write(&a, None, None, None, Existing::Keep).unwrap_err().to_string();
     assert!(nowhere.contains("remedy"), "{nowhere}");
+}
+
+#[test]
+fn what_is_refused_is_left_as_it_was() {
+    let scratch = Scratch::new();
+    let config = scratch.file("a.toml", &small("a"));
+    let board: &'static Board = &MPS2_AN386;
+    let keep = |output: &Path, into: Option<&Path>| {
+        write(&config, Some(output), into, Some(board), Existing::Keep).unwrap_err().to_string()
+    };
+    let victim = scratch.file("victim", "not a block");
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).unwrap();
+    keep(&victim, None);
+    assert_eq!((mode(&victim), fs::read_to_string(&victim).unwrap().as_str()), (0o644, "not a block"));
+    // An image whose block, at its very beginning, is the same node's; one that is blank so far.
+    let image = scratch.0.join("nv.bin");
+    write(&config, None, Some(&image), Some(board), Existing::Keep).unwrap();
+    let blank = scratch.0.join("blank.bin");
+    fs::write(&blank, vec![0xFF; MAX_BLOCK + 1]).unwrap();
+    for path in [&image, &blank] {
+        let before = fs::read(path).unwrap();
+        let refused = keep(path, None);
+        assert!(refused.contains("--into") && refused.contains("--force"), "{refused}");
+        assert_eq!(fs::read(path).unwrap(), before);
+    }
+    // Neither is written where one is refused.
+    let block = scratch.0.join("block.bin");
+    keep(&block, Some(&victim));
+    assert!(!block.exists());
+    write(&config, Some(&image), None, None, Existing::Replace).unwrap();
+    assert!(fs::metadata(&image).unwrap().len() < 1_000);
 }
 
 #[test]
