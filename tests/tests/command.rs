@@ -362,6 +362,11 @@ fn the_demonstration_works_as_printed() {
             shell(line);
         }
     }
+    // What runs until Ctrl-C: a look is enough, with nothing in PATH.
+    let text = demo.log();
+    let status = text.lines().map(str::trim).find(|line| line.contains(" status --watch ")).unwrap();
+    let fleet = shell(&format!("PATH= {}", status.replace(" --watch", "")));
+    assert!(fleet.contains("demo"), "{fleet}");
     shell(take_back);
     eventually("the change is taken back", || shell(last_question).is_empty().then_some(()));
     assert!(demo.terminate().success());
