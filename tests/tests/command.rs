@@ -267,6 +267,36 @@ fn a_secret_key_in_a_nodes_keys_is_refused_and_not_shown() {
     assert!(!said.contains(secret.strip_prefix("secret:").unwrap()), "{said}");
 }
 
+#[test]
+fn a_certificate_says_until_when_it_holds() {
+    let scratch = Scratch::new("enroll");
+    let run = |arguments: &[&str]| binary::command(arguments).current_dir(scratch.path()).output().unwrap();
+    for key in ["operator.key", "n1.key"] {
+        assert!(run(&["keygen", key]).status.success());
+    }
+    let enrol = |more: &[&str]| {
+        let always =
+            ["enroll", "--operator-key", "operator.key", "--name", "n1", "-o", "n1.cert", "n1.key.pub"];
+        let output = run(&[&always, more].concat());
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (output.status.success(), said)
+    };
+    for (arguments, names) in [
+        (&["--any-region", "--expires", "0"][..], "--expires"),
+        (&["--expires", "1"], "--any-region"),
+        (&["--region", "lab", "--any-region"], "--any-region"),
+    ] {
+        let (success, said) = enrol(arguments);
+        assert!(!success && said.contains(names), "{said}");
+        assert!(!scratch.path().join("n1.cert").exists());
+    }
+    let (success, said) = enrol(&["--region", "lab", "--region", "site", "--expires", "36500"]);
+    assert!(success && said.contains("expires at 21"), "{said}");
+    std::fs::remove_file(scratch.path().join("n1.cert")).unwrap();
+    let (success, said) = enrol(&["--any-region"]);
+    assert!(success && said.contains("never expires"), "{said}");
+}
+
 fn private(key: &Path) {
     std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
