@@ -234,6 +234,11 @@ fn warnings_are_told_and_are_no_errors() {
     let text = Origin::build(&scratch, "127.0.0.1:1".parse().unwrap()).zone(&zone);
     let text = text.config("127.0.0.1:0".parse().unwrap(), None);
     let text = text.replace(&zone.tsig().base64(), "MDEyMzQ1Njc4OWFiY2RlZg==");
+    let password = scratch.file("broker.password", "hush");
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let text =
+        text.replace("[broker]\n", "[broker]\nusername = \"u\"\npassword_file = \"broker.password\"\n");
+    assert!(text.contains("password_file"), "{text}");
     let file = scratch.file("origin.toml", &text);
     let output = run(&["origin", "--check-config", "--config"], &file);
     assert!(output.status.success(), "{output:?}");
@@ -242,7 +247,10 @@ fn warnings_are_told_and_are_no_errors() {
     let process = Process::start("origin", binary::command(&["origin", "--config"]).arg(&file), &log);
     let logged = eventually("the origin is up", || process.log().contains("new zone").then(|| process.log()));
     for said in [checked, logged] {
-        for part in [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32"] {
+        let chmod = format!("chmod 600 {}", password.display());
+        for part in
+            [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32", "644", &chmod]
+        {
             assert!(said.contains(part), "does not say {part}: {said}");
         }
     }
