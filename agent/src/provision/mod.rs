@@ -3,6 +3,7 @@
 //!
 //! The block's form, and where each board keeps it, are the core's ([`resolver_core::provision`]).
 
+mod check;
 mod config;
 mod files;
 mod pem;
@@ -116,7 +117,12 @@ pub fn write(
     existing: Existing,
 ) -> Result<String, Error> {
     let octets = config::block(config).map_err(Error::Config)?;
-    let name = Block::read(&octets).map_err(|error| Error::Block(config.into(), error))?.name;
+    let block = Block::read(&octets).map_err(|error| Error::Block(config.into(), error))?;
+    if board.is_some() {
+        check::payload_limit(&block)
+            .map_err(|problem| Error::Config(crate::config::Error::of_problem(problem, config)))?;
+    }
+    let name = block.name;
     let image = into.zip(board);
     if output.is_none() && image.is_none() {
         return Err(Error::Nowhere);
