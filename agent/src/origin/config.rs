@@ -504,6 +504,9 @@ mod tests {
         let sample = include_str!("../../../config/origin.toml");
         let config = parse("sample", |_| sample.to_owned()).unwrap();
         assert_eq!(config.zone_list.len(), 1);
+        // A node may run from the same directory.
+        let node: toml::Table = include_str!("../../../config/node.toml").parse().unwrap();
+        assert!(!config.state_dir().unwrap().ends_with(node["state_dir"].as_str().unwrap()));
         let zone = include_bytes!("../../../config/zones/example.org.zone");
         let apex = "example.org".parse().unwrap();
         let zone = zonefile::parse(&apex, zone, Path::new("sample")).unwrap();
