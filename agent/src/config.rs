@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -281,6 +282,17 @@ impl Broker {
             identity: tls.certificate.clone().zip(tls.key.clone()),
         });
         Ok(settings)
+    }
+
+    /// A password that others can read.
+    pub fn warning(&self) -> Option<Problem> {
+        let file = self.password_file.as_ref()?;
+        let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+        (mode & 0o077 != 0).then(|| {
+            let file = file.display();
+            let what = format!("{file} has mode {mode:03o}, so others can read the password");
+            Problem::new("broker.password_file", what, format!("chmod 600 {file}"))
+        })
     }
 
     fn password(&self) -> Result<Option<String>, Problem> {

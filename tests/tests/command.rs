@@ -234,6 +234,11 @@ fn warnings_are_told_and_are_no_errors() {
     let text = Origin::build(&scratch, "127.0.0.1:1".parse().unwrap()).zone(&zone);
     let text = text.config("127.0.0.1:0".parse().unwrap(), None);
     let text = text.replace(&zone.tsig().base64(), "MDEyMzQ1Njc4OWFiY2RlZg==");
+    let password = scratch.file("broker.password", "hush");
+    std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let text =
+        text.replace("[broker]\n", "[broker]\nusername = \"u\"\npassword_file = \"broker.password\"\n");
+    assert!(text.contains("password_file"), "{text}");
     let file = scratch.file("origin.toml", &text);
     let output = run(&["origin", "--check-config", "--config"], &file);
     assert!(output.status.success(), "{output:?}");
@@ -242,7 +247,10 @@ fn warnings_are_told_and_are_no_errors() {
     let process = Process::start("origin", binary::command(&["origin", "--config"]).arg(&file), &log);
     let logged = eventually("the origin is up", || process.log().contains("new zone").then(|| process.log()));
     for said in [checked, logged] {
-        for part in [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32"] {
+        let chmod = format!("chmod 600 {}", password.display());
+        for part in
+            [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32", "644", &chmod]
+        {
             assert!(said.contains(part), "does not say {part}: {said}");
         }
     }
@@ -265,6 +273,36 @@ fn a_secret_key_in_a_nodes_keys_is_refused_and_not_shown() {
     let said = refused("node", &file);
     assert!(said.contains("zone.keys") && said.contains("secret key"), "{said}");
     assert!(!said.contains(secret.strip_prefix("secret:").unwrap()), "{said}");
+}
+
+#[test]
+fn a_certificate_says_until_when_it_holds() {
+    let scratch = Scratch::new("enroll");
+    let run = |arguments: &[&str]| binary::command(arguments).current_dir(scratch.path()).output().unwrap();
+    for key in ["operator.key", "n1.key"] {
+        assert!(run(&["keygen", key]).status.success());
+    }
+    let enrol = |more: &[&str]| {
+        let always =
+            ["enroll", "--operator-key", "operator.key", "--name", "n1", "-o", "n1.cert", "n1.key.pub"];
+        let output = run(&[&always, more].concat());
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (output.status.success(), said)
+    };
+    for (arguments, names) in [
+        (&["--any-region", "--expires", "0"][..], "--expires"),
+        (&["--expires", "1"], "--any-region"),
+        (&["--region", "lab", "--any-region"], "--any-region"),
+    ] {
+        let (success, said) = enrol(arguments);
+        assert!(!success && said.contains(names), "{said}");
+        assert!(!scratch.path().join("n1.cert").exists());
+    }
+    let (success, said) = enrol(&["--region", "lab", "--region", "site", "--expires", "36500"]);
+    assert!(success && said.contains("expires at 21"), "{said}");
+    std::fs::remove_file(scratch.path().join("n1.cert")).unwrap();
+    let (success, said) = enrol(&["--any-region"]);
+    assert!(success && said.contains("never expires"), "{said}");
 }
 
 fn private(key: &Path) {
@@ -362,6 +400,11 @@ fn the_demonstration_works_as_printed() {
             shell(line);
         }
     }
+    // What runs until Ctrl-C: a look is enough, with nothing in PATH.
+    let text = demo.log();
+    let status = text.lines().map(str::trim).find(|line| line.contains(" status --watch ")).unwrap();
+    let fleet = shell(&format!("PATH= {}", status.replace(" --watch", "")));
+    assert!(fleet.contains("demo"), "{fleet}");
     shell(take_back);
     eventually("the change is taken back", || shell(last_question).is_empty().then_some(()));
     assert!(demo.terminate().success());

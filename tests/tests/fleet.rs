@@ -1,6 +1,7 @@
 //! Nodes' own lives, as a broker and `fingerpost status` tell them: births, deaths, reports, and what is not believed.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use resolver_core::life::message::MAX_NOTICE;
@@ -114,7 +115,34 @@ fn a_node_is_born_dies_and_comes_back(kind: BrokerKind) {
     a_life(kind, "");
 }
 
-on_each_broker!(a_node_is_born_dies_and_comes_back);
+/// As of a node whose clock was once far ahead, and whose count of starts is then lost.
+fn falls_behind(kind: BrokerKind, broker_options: &str) {
+    let mut site = site(&format!("behind-{kind:?}-{}", broker_options.len()), kind, broker_options);
+    let starts = site.node.config().with_file_name("state").join("starts");
+    site.node.terminate();
+    fs::write(&starts, "5000000000\n").unwrap();
+    site.node.restart();
+    let incarnation = |site: &Site| site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap();
+    let ahead = eventually("it is born ahead of the clock", || {
+        Some(incarnation(&site)).filter(|incarnation| incarnation >> 24 == 5_000_000_001)
+    });
+    site.node.terminate();
+    fs::remove_file(&starts).unwrap();
+    site.node.restart();
+    eventually("it is born beyond what others know", || (incarnation(&site) > ahead).then_some(()));
+    assert_eq!(site.state().unwrap(), "up");
+}
+
+fn a_node_that_falls_behind_goes_beyond_it(kind: BrokerKind) {
+    falls_behind(kind, "");
+}
+
+on_each_broker!(a_node_is_born_dies_and_comes_back, a_node_that_falls_behind_goes_beyond_it);
+
+#[test]
+fn a_node_that_falls_behind_over_mqtt_3_1_1_goes_beyond_it() {
+    falls_behind(BrokerKind::Mosquitto, "protocol = \"3.1.1\"\n");
+}
 
 #[test]
 fn a_life_over_mqtt_3_1_1() {

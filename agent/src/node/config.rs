@@ -303,6 +303,10 @@ impl Document for Config {
         Ok(())
     }
 
+    fn warnings(&self) -> Vec<Problem> {
+        self.broker.warning().into_iter().collect()
+    }
+
     fn log(&self) -> &Log {
         &self.log
     }

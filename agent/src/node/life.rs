@@ -15,7 +15,7 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::life::message::{MAX_NOTICE, parse_certificate};
 use resolver_core::life::{
-    Announcement, Delivery, End, Heard, Life, LifeCounters, NodeError, Settings, Transmit,
+    Announcement, Delivery, End, Heard, Life, LifeCounters, MAX_BOOT, NodeError, Settings, Transmit,
 };
 use resolver_core::view::View;
 
@@ -36,8 +36,8 @@ pub(super) struct OwnLife {
 
 /// What is only the feed task's.
 struct Speech {
-    /// The birth of this connection is not published, so its topic is not subscribed to yet.
-    listens: bool,
+    /// There is a connection on which the node's own topic is not subscribed to yet.
+    is_deaf: bool,
     out: Vec<u8>,
     load: Load,
     /// Lines of the log about messages on the node's own topic.
@@ -77,7 +77,7 @@ impl OwnLife {
         let life = Life::new(enrolled.identity, announcement, settings, clock::now()).map_err(refused)?;
         let room = config.payload_limit.clamp(MAX_NOTICE, DEFAULT_PAYLOAD_LIMIT);
         let speech = Speech {
-            listens: false,
+            is_deaf: false,
             out: vec![0; room],
             load: Load::default(),
             outdated: Pace::default(),
@@ -101,7 +101,7 @@ impl OwnLife {
     }
 
     pub(super) fn handle_link(&self, link: Link) {
-        self.speech.lock().listens = false;
+        self.speech.lock().is_deaf = link == Link::Up;
         self.life.lock().handle_link(link, clock::now());
     }
 
@@ -153,17 +153,19 @@ impl OwnLife {
     /// Publishes what is to be published.
     pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, client: &Client) {
         let now = clock::now();
-        let Speech { listens, out, load, .. } = &mut *self.speech.lock();
+        let Speech { is_deaf, out, load, .. } = &mut *self.speech.lock();
         let load = load.look();
+        if *is_deaf {
+            // Before the birth, which would overwrite the only sign that this incarnation is behind an earlier one. It fails
+            // only where the birth cannot be sent either.
+            let topic = self.life.lock().topic();
+            *is_deaf = client.subscribe(&topic, true).is_err();
+        }
         while let Some(transmit) = {
             let mut life = self.life.lock();
             life.poll_transmit(feed, view, load, now, out)
         } {
             publish(client, &transmit, &out[..transmit.length]);
-            if transmit.delivery == Delivery::Assured && !*listens {
-                // After the birth, so that no earlier word of ours comes back.
-                *listens = client.subscribe(&transmit.topic, true).is_ok();
-            }
         }
         let reconnects = self.life.lock().poll_reconnect(now);
         if reconnects {
@@ -211,7 +213,18 @@ fn publish(client: &Client, transmit: &Transmit, payload: &[u8]) {
 fn count_start(state_dir: Option<&Path>) -> u64 {
     let Some(file) = state_dir.map(|directory| directory.join(BOOT_FILE)) else { return unix_seconds() };
     let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let boot = kept.map_or(0, |kept| kept.saturating_add(1)).max(unix_seconds());
+    let kept = kept.filter(|kept| {
+        let has_room = *kept < MAX_BOOT;
+        if !has_room {
+            tracing::warn!(
+                file = %file.display(), kept, most = MAX_BOOT - 1,
+                remedy = "nothing: the count goes on from the clock; see who wrote the file",
+                "the count of starts is higher than an incarnation has room for, and is not used"
+            );
+        }
+        has_room
+    });
+    let boot = kept.map_or(0, |kept| kept + 1).max(unix_seconds());
     let beside = file.with_extension("tmp");
     let saved = fs::write(&beside, format!("{boot}\n")).and_then(|()| fs::rename(&beside, &file));
     if let Err(error) = saved {
@@ -278,6 +291,15 @@ mod tests {
         assert_eq!(count_start(Some(&directory)), now + 1_000_001);
         fs::write(directory.join(BOOT_FILE), "damaged").unwrap();
         assert!(count_start(Some(&directory)) >= now);
+        // A count without room for it is neither used nor kept.
+        for too_high in [MAX_BOOT, u64::MAX] {
+            fs::write(directory.join(BOOT_FILE), format!("{too_high}\n")).unwrap();
+            let boot = count_start(Some(&directory));
+            assert!(boot >= now && boot <= now + 10, "{boot}");
+            assert_eq!(fs::read_to_string(directory.join(BOOT_FILE)).unwrap(), format!("{boot}\n"));
+        }
+        fs::write(directory.join(BOOT_FILE), format!("{}\n", MAX_BOOT - 1)).unwrap();
+        assert_eq!(count_start(Some(&directory)), MAX_BOOT);
         assert!(count_start(Some(Path::new("/nowhere/at/all"))) >= now);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -382,11 +382,12 @@ impl Document for Config {
         Ok(())
     }
 
-    /// Secrets that are short, and public keys beside secret ones that are not theirs.
+    /// Secrets that are short, public keys beside secret ones that are not theirs, and a password that others can read.
     fn warnings(&self) -> Vec<Problem> {
         let keys = self.tsig_keys().unwrap_or_default();
         let short = self.tsig_list.iter().zip(&keys).filter_map(|(tsig, key)| tsig.warning(key));
-        short.chain(self.zone_list.iter().filter_map(|zone| zone.warning(&self.base))).collect()
+        let strange = self.zone_list.iter().filter_map(|zone| zone.warning(&self.base));
+        short.chain(strange).chain(self.broker.warning()).collect()
     }
 
     fn complete(&mut self, base: &Path) -> Result<(), Problem> {
@@ -503,6 +504,9 @@ mod tests {
         let sample = include_str!("../../../config/origin.toml");
         let config = parse("sample", |_| sample.to_owned()).unwrap();
         assert_eq!(config.zone_list.len(), 1);
+        // A node may run from the same directory.
+        let node: toml::Table = include_str!("../../../config/node.toml").parse().unwrap();
+        assert!(!config.state_dir().unwrap().ends_with(node["state_dir"].as_str().unwrap()));
         let zone = include_bytes!("../../../config/zones/example.org.zone");
         let apex = "example.org".parse().unwrap();
         let zone = zonefile::parse(&apex, zone, Path::new("sample")).unwrap();

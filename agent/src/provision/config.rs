@@ -15,6 +15,7 @@ use resolver_core::provision::{
 };
 use serde::Deserialize;
 
+use super::check;
 use super::files::Files;
 use crate::config::{self, Problem};
 use crate::keys;
@@ -168,10 +169,13 @@ impl Config {
             zones: limited(self.zones.iter().map(|zone| zone.zone(base)).collect::<Result<_, _>>()?, "zone")?,
             services: limited(self.services.iter().map(ServiceSection::service).collect(), "service")?,
         };
-        block.write(out).map_err(|error| match error {
+        check::host(block.broker.host, &block.network)?;
+        let length = block.write(out).map_err(|error| match error {
             BlockError::Field { field, fault } => Problem::new(field, fault, remedy_for(field)),
             other => Problem::new("", other, "shorten certificates or the list of services"),
-        })
+        })?;
+        check::block(&block)?;
+        Ok(length)
     }
 
     fn broker<'a>(&'a self, files: &'a Files) -> Result<Broker<'a>, Problem> {
