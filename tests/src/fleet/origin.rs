@@ -206,6 +206,14 @@ impl Origin {
         self.await_ready(DEADLINE);
     }
 
+    /// Starts it again with nobody to read what it logs, and waits until it is ready.
+    #[track_caller]
+    pub fn restart_unheard(&mut self) {
+        let mut command = binary::command(&["origin", "--config"]);
+        self.process = Process::start_unheard("origin", command.arg(&self.config), &self.log);
+        self.await_ready(DEADLINE);
+    }
+
     /// Replaces a part of its configuration, for the next start.
     #[track_caller]
     pub fn edit_config(&self, from: &str, to: &str) {
