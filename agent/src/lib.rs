@@ -14,6 +14,8 @@ pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;
 #[cfg(feature = "net")]
+mod memory;
+#[cfg(feature = "net")]
 pub mod metrics;
 #[cfg(feature = "net")]
 pub mod mqtt;

@@ -306,8 +306,9 @@ impl Zone {
             };
             Problem::new(part("key"), error, remedy)
         })?;
-        if self.capacity == 0 {
-            return Err(Problem::new(part("capacity"), "0 RRsets", "leave it out: 2,000,000"));
+        if !(1..=MAX_CAPACITY).contains(&self.capacity) {
+            let what = format!("must be 1 to {MAX_CAPACITY}");
+            return Err(Problem::new(part("capacity"), what, "leave it out: 2000000"));
         }
         let mut permits = BTreeMap::new();
         let whole = self.update_keys.iter().map(|key| (key, "update_keys", Ok(Permit::default())));
@@ -466,6 +467,8 @@ fn first_double<'n>(names: &mut [&'n Name]) -> Option<&'n Name> {
 const MIN_SECRET: usize = 16;
 /// A quarter of the largest MQTT packet that nodes take.
 const MAX_PAYLOAD_LIMIT: usize = 262_144;
+/// 6 GiB of addresses; the store numbers cells in 32 bits.
+const MAX_CAPACITY: u32 = 100_000_000;
 /// With fewer, a node that blinks has to take buckets; half of it is what a bucket may lag.
 const MIN_RING: u32 = 4;
 /// 256 MiB at the broker, at the default payload limit.
@@ -578,7 +581,9 @@ mod tests {
 
     #[test]
     fn each_fault_names_key_and_remedy() {
-        let faults: [(&str, &str, &str); 9] = [
+        let faults: [(&str, &str, &str); 11] = [
+            ("file = \"zone\"", "file = \"zone\"\ncapacity = 0", "zone.capacity"),
+            ("file = \"zone\"", "file = \"zone\"\ncapacity = 100000001", "zone.capacity"),
             ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "secret = \"MDEy\"", "tsig.secret"),
             ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "", "tsig.secret"),
             ("update_keys = [\"k.\"]", "update_keys = [\"l\"]", "zone.update_keys"),

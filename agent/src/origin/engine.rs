@@ -40,6 +40,15 @@ pub enum EngineError {
     Journal(JournalError),
     /// A zone cannot be set up.
     Setup(Box<Name>, SetupError),
+    /// No address space for a zone.
+    Memory {
+        /// The zone.
+        zone: Box<Name>,
+        /// RRsets that it was asked for.
+        capacity: u32,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The first content of a zone cannot be had.
     File(ZoneFileError),
     /// The content of a zone file cannot be published.
@@ -66,6 +75,9 @@ impl fmt::Display for EngineError {
         match self {
             Self::Journal(error) => error.fmt(f),
             Self::Setup(zone, error) => write!(f, "zone {zone}: {error}"),
+            Self::Memory { zone, capacity, error } => {
+                write!(f, "zone {zone}: no address space for {capacity} RRsets: {error}")
+            }
             Self::File(error) => error.fmt(f),
             Self::Refused(zone, error) => write!(f, "zone {zone}: {error}"),
             Self::OutOfStep(zone) => {

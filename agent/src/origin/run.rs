@@ -73,6 +73,11 @@ impl Failure for Error {
                 format!("zone {zone}: {error}"),
                 "raise the zone's capacity, or payload_limit at the origin and all nodes",
             ),
+            Self::Engine(error @ EngineError::Memory { .. }) => Problem::new(
+                "zone.capacity",
+                error,
+                "lower the zone's capacity, or raise the limit on the process's address space",
+            ),
             Self::Engine(EngineError::Journal(error)) => Problem::new(
                 "state_dir",
                 error,
@@ -106,7 +111,10 @@ impl Failure for Error {
             Self::Engine(EngineError::File(_) | EngineError::Refused(..)) => Blame::Configuration,
             Self::Engine(EngineError::Setup(_, SetupError::Digest)) => Blame::Surroundings,
             Self::Engine(
-                EngineError::Setup(..) | EngineError::LastEpoch(_) | EngineError::PastEpoch { .. },
+                EngineError::Setup(..)
+                | EngineError::Memory { .. }
+                | EngineError::LastEpoch(_)
+                | EngineError::PastEpoch { .. },
             ) => Blame::Configuration,
             // A journal that is damaged, too: who puts a backup in its place need not touch the service.
             Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_) | EngineError::Clock(_))

@@ -250,6 +250,14 @@ impl Origin {
         self.process = Process::start("origin", &mut command, &self.log);
     }
 
+    /// Starts it again with so many octets of addresses; does not wait.
+    pub fn start_in_address_space(&mut self, octets: u64) {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -v {}; exec \"$@\"", octets / 1024)).arg("sh");
+        command.arg(binary::fingerpost()).args(["origin", "--config"]).arg(&self.config);
+        self.process = Process::start("origin", &mut command, &self.log);
+    }
+
     /// Lets no file of the running process grow beyond so many octets, as on a full disk; `None`: any size.
     pub fn limit_files(&self, octets: Option<u64>) {
         let limit = Rlimit { current: octets, maximum: None };

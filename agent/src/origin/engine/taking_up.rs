@@ -1,5 +1,7 @@
 //! How a zone starts: where the journal left it if it is there, else from its file.
 
+use std::io;
+
 use resolver_core::Instant;
 use resolver_core::feed::Position;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
@@ -12,6 +14,7 @@ use super::super::zonefile::{ZoneFile, ZoneFileError};
 use super::epochs::next_epoch;
 use super::files::warn_of;
 use super::{Engine, EngineError, Zone};
+use crate::memory;
 
 /// # Taking up zones
 impl Engine {
@@ -27,7 +30,12 @@ impl Engine {
         let ZoneSetup { apex, key, permits, capacity, .. } = setup;
         let settings = config.publisher(apex.clone());
         let seed = getrandom::u64().unwrap_or(unix);
-        let mut publisher = Publisher::new(settings, key, reserve(capacity), seed)
+        let memory = reserve(capacity).map_err(|error| EngineError::Memory {
+            zone: Box::new(apex.clone()),
+            capacity,
+            error,
+        })?;
+        let mut publisher = Publisher::new(settings, key, memory, seed)
             .map_err(|error| EngineError::Setup(Box::new(apex.clone()), error))?;
         let saved = self.journal.zone(&apex)?;
         let mut fresh = None;
@@ -127,13 +135,14 @@ struct Form<'j> {
     batch: Option<Batch<'j>>,
 }
 
-/// Address space for a zone of `capacity` RRsets, for as long as the process lives. What is zero is not touched, and so
-/// takes no memory.
-fn reserve(capacity: u32) -> Memory<'static> {
-    let capacity = capacity as usize;
+/// Address space for a zone of `capacity` RRsets, for as long as the process lives. What is not used takes no memory.
+fn reserve(capacity: u32) -> io::Result<Memory<'static>> {
+    let index = u64::from(capacity.max(64)) * size_of::<IndexSlot>() as u64;
     // An owner with one A RRset takes two cells, one with a long name or many records more.
-    let cells: Vec<Cell> = vec![[0; size_of::<Cell>()]; capacity.saturating_mul(5) / 2 + 64];
-    let index: Vec<IndexSlot> = vec![[0; size_of::<IndexSlot>()]; capacity.max(64)];
+    let cells = (u64::from(capacity) * 5 / 2 + 64) * size_of::<Cell>() as u64;
+    let too_much = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+    let octets = memory::reserve(usize::try_from(index + cells).map_err(too_much)?)?;
+    let (index, cells) = octets.split_at_mut(usize::try_from(index).map_err(too_much)?);
     let zones: Vec<ZoneSlot> = vec![ZoneSlot::EMPTY];
-    Memory { cells: cells.leak(), index: index.leak(), zones: zones.leak() }
+    Ok(Memory { cells: cells.as_chunks_mut().0, index: index.as_chunks_mut().0, zones: zones.leak() })
 }
