@@ -87,6 +87,14 @@ impl Failure for Error {
             Self::Engine(error @ EngineError::Clock(_)) => {
                 Problem::new("", error, "set the clock, then start it again")
             }
+            Self::Engine(EngineError::FixedRing { zone, slots }) => Problem::new(
+                "ring",
+                format!("zone {zone}: another size needs a new epoch, but its epoch is the highest there is"),
+                format!("put it back to {slots}"),
+            ),
+            Self::Engine(error @ EngineError::FarEpoch { .. }) => {
+                Problem::new("", error, "order a lower one")
+            }
             Self::Engine(error @ EngineError::PastEpoch { .. }) => {
                 Problem::new("", error, "order a higher one")
             }
@@ -114,6 +122,8 @@ impl Failure for Error {
                 EngineError::Setup(..)
                 | EngineError::Memory { .. }
                 | EngineError::LastEpoch(_)
+                | EngineError::FixedRing { .. }
+                | EngineError::FarEpoch { .. }
                 | EngineError::PastEpoch { .. },
             ) => Blame::Configuration,
             // A journal that is damaged, too: who puts a backup in its place need not touch the service.
@@ -257,9 +267,14 @@ impl Desk {
         }
     }
 
-    pub(super) async fn begin_epoch(&self, zone: usize, epoch: Option<u32>) -> Result<String, String> {
+    pub(super) async fn begin_epoch(
+        &self,
+        zone: usize,
+        epoch: Option<u32>,
+        caution: Caution,
+    ) -> Result<String, String> {
         let (done, outcome) = oneshot::channel();
-        self.order(Task::BeginEpoch { zone, epoch, done }, outcome).await
+        self.order(Task::BeginEpoch { zone, epoch, caution, done }, outcome).await
     }
 
     pub(super) async fn order(

@@ -95,8 +95,9 @@ impl Engine {
         let slots = publisher.settings().ring;
         let before = self.journal.ring(saved)?;
         let batch = self.journal.begin()?;
-        if before.is_some_and(|before| before != slots) {
-            let epoch = next_epoch(apex, saved.position.epoch, unix)?;
+        if let Some(before) = before.filter(|&before| before != slots) {
+            let epoch = next_epoch(apex, saved.position.epoch, unix)
+                .map_err(|_| EngineError::FixedRing { zone: Box::new(apex.clone()), slots: before })?;
             tracing::warn!(
                 zone = %apex, before, slots, epoch,
                 remedy = "nothing, if the configuration's `ring` is as it should be",
