@@ -3,6 +3,7 @@
 //! Owns reading and the sections that node and origin share. Each program's own keys are in its own module.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::mqtt;
+use crate::{access, mqtt};
 
 /// A configuration file of one program.
 pub trait Document: DeserializeOwned {
@@ -49,9 +50,10 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
         line: None,
         key: String::new(),
         what: format!("cannot be read: {error}"),
-        remedy:
-            "give an existing file with --config; the directory config/ of the sources has commented samples"
-                .into(),
+        remedy: match error.kind() {
+            ErrorKind::PermissionDenied => access::remedy(path),
+            _ => "give an existing file with --config; the directory config/ of the sources has commented samples".into(),
+        },
     })
 }
 

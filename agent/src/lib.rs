@@ -4,6 +4,8 @@
 //! protocol: those are the core's, and the same on every board.
 
 #[cfg(feature = "net")]
+mod access;
+#[cfg(feature = "net")]
 pub mod cli;
 #[cfg(feature = "net")]
 pub mod config;

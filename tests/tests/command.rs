@@ -1,6 +1,8 @@
 //! The program as a person meets it: its complaints about a configuration, keys, and the demonstration.
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -91,8 +93,37 @@ fn an_origins_configuration_is_checked() {
     assert!(refused("origin", &file).contains("example.com.zone"));
     scratch.file("example.com.zone", zone.text());
     // A key that others may read is no secret.
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    assert!(refused("origin", &file).contains("chmod 600"));
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let said = refused("origin", &file);
+    assert!(said.ends_with(&format!("remedy: chmod 600 {}\n", key.display())), "{said}");
+}
+
+/// A user that may not read a file is told whose it is.
+#[test]
+fn what_this_user_may_not_read_is_told_with_owner_and_mode() {
+    let scratch = Scratch::new("denied");
+    let public = scratch.file("zone.key.pub", Zone::small("example.com.").public_key());
+    let file = scratch.file(
+        "node.toml",
+        "name = \"here\"\n[broker]\nhost = \"localhost\"\n[[zone]]\nname = \"example.com\"\nkeys = [\"zone.key.pub\"]\n",
+    );
+    let (own, other) = (std::fs::metadata(&file).unwrap().uid(), 65_534);
+    for closed in [&public, &file] {
+        std::fs::set_permissions(closed, PermissionsExt::from_mode(0o000)).unwrap();
+        let mut command = binary::command(&["node", "--check-config", "--config"]);
+        command.arg(&file);
+        let user = if own == 0 { other } else { own };
+        if own == 0 {
+            // To whom every file is open.
+            command.uid(user);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let told = format!("remedy: {} belongs to user {own} and group ", closed.display());
+        assert!(said.contains(&told), "{said}");
+        assert!(said.contains(&format!("with mode 000, and this runs as user {user}")), "{said}");
+    }
 }
 
 /// 78 tells a service manager that only an edit helps; anything else that trying again may.
@@ -268,7 +299,7 @@ fn a_secret_key_in_a_nodes_keys_is_refused_and_not_shown() {
 }
 
 fn private(key: &Path) {
-    std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[test]

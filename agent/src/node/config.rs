@@ -193,7 +193,8 @@ impl Config {
                 }
                 let keys = zone.keys.iter().map(|value| keys::public_from_config(value, &self.base));
                 let keys = keys.collect::<Result<_, _>>().map_err(|error| {
-                    Problem::new(key("keys"), error, "give the .pub file's name or its line of base64")
+                    let remedy = error.remedy("give the .pub file's name or its line of base64");
+                    Problem::new(key("keys"), error, remedy)
                 })?;
                 Ok(ZoneSetup { apex, keys })
             })

@@ -15,6 +15,7 @@ use super::publisher::{self, DEFAULT_RING, MIN_PAYLOAD_LIMIT};
 use super::tsig::{Algorithm, Key};
 use super::update::Permit;
 use super::zonefile;
+use crate::access;
 use crate::config::{Broker, Document, Log, Metrics, Problem};
 use crate::keys::{self, KeyError};
 
@@ -299,10 +300,13 @@ impl Zone {
         })?;
         let key = keys::load_secret(&base.join(&self.key)).map_err(|error| {
             let remedy = match &error {
-                KeyError::Io(_, cause) if cause.kind() == ErrorKind::PermissionDenied => {
-                    "make the user that runs the origin its owner: chown fingerpost: FILE"
+                KeyError::Io(path, cause) if cause.kind() == ErrorKind::PermissionDenied => {
+                    let standing = access::standing(path);
+                    format!(
+                        "{standing}: make the user that runs the origin its owner: chown fingerpost: FILE"
+                    )
                 }
-                _ => "make a key with `fingerpost keygen FILE`",
+                _ => error.remedy("make a key with `fingerpost keygen FILE`"),
             };
             Problem::new(part("key"), error, remedy)
         })?;
