@@ -19,7 +19,12 @@ fn run(arguments: &[&str], file: &Path) -> Output {
 fn refused(program: &str, file: &Path) -> String {
     let output = run(&[program, "--check-config", "--config"], file);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "accepted: {}", std::fs::read_to_string(file).unwrap_or_default());
+    assert_eq!(
+        output.status.code(),
+        Some(78),
+        "{text}\nof {}",
+        std::fs::read_to_string(file).unwrap_or_default()
+    );
     assert!(text.contains(&file.display().to_string()), "does not name the file: {text}");
     assert!(text.contains("remedy: "), "has no remedy: {text}");
     text
@@ -49,6 +54,14 @@ fn a_nodes_configuration_is_checked() {
         ("keys = [\"", "keys = [\"missing.pub\", \"", "zone.keys"),
         ("[[zone]]", "[[zone]", "line 7"),
         ("name = \"here\"\n", "name = \"here\"\nmemory = \"lots\"\n", "line 2"),
+        ("name = \"here\"\n", "name = \"here\"\nmemory = \"4000000GiB\"\n", "key memory"),
+        ("name = \"here\"\n", "name = \"here\"\nstate_dir = \"node.toml\"\n", "key state_dir"),
+        ("name = \"here\"\n", "name = \"here\"\nstate_dir = \"node.toml/state\"\n", "key state_dir"),
+        ("host = \"localhost\"", "host = \"localhost\"\nport = 0", "key broker.port"),
+        ("host = \"localhost\"", "host = \"\"", "key broker.host"),
+        ("host = \"localhost\"", "host = \"mqtt://localhost\"", "key broker.host"),
+        ("host = \"localhost\"", "host = \"localhost:1883\"", "key broker.host"),
+        ("host = \"localhost\"", "host = \"[::1]\"", "key broker.host"),
     ] {
         assert!(good.contains(change), "{change}");
         let file = scratch.file("node.toml", good.replacen(change, to, 1));
@@ -56,6 +69,10 @@ fn a_nodes_configuration_is_checked() {
         assert!(said.contains(names), "{to}: does not name {names}: {said}");
     }
     refused("node", &scratch.path().join("absent.toml"));
+    for host in ["::1", "fe80::1%lo", "192.0.2.1", "broker.example.org"] {
+        let file = scratch.file("node.toml", good.replace("\"localhost\"", &format!("{host:?}")));
+        assert!(run(&["node", "--check-config", "--config"], &file).status.success(), "{host}");
+    }
 }
 
 #[test]
@@ -89,6 +106,27 @@ fn an_origins_configuration_is_checked() {
         let said = refused("origin", &file);
         assert!(said.contains("example.com.zone"), "{text:?}: does not name the zone file: {said}");
     }
+    let hosts: String = (0..2_000).map(|host| format!("h{host} A 192.0.2.1\n")).collect();
+    let long = format!("long TXT {}\n", "\"0123456789\" ".repeat(500));
+    let capacity = good.replace("key = \"", "capacity = 10\nkey = \"");
+    for (text, records, names) in
+        [(&capacity, &hosts, "raise its capacity"), (&good, &long, "long.example.com. TXT takes 5")]
+    {
+        scratch.file("example.com.zone", format!("{}{records}", zone.text()));
+        let file = scratch.file("origin.toml", text.replace(":5301", ":0"));
+        let checked = refused("origin", &file);
+        // As the start has it.
+        let log = scratch.path().join(format!("{}.log", records.len()));
+        let mut command = binary::command(&["origin", "--config"]);
+        let mut process = Process::start("origin", command.arg(&file), &log);
+        assert_eq!(process.wait_for_end().code(), Some(78), "{}", process.log());
+        for said in [&checked, &process.log()] {
+            assert!(said.contains(names), "does not say {names}: {said}");
+        }
+    }
+    let file = scratch.file("origin.toml", good.replace("\"state\"", "\"example.com.key\""));
+    assert!(refused("origin", &file).contains("key state_dir"));
+    let file = scratch.file("origin.toml", &good);
     std::fs::remove_file(scratch.path().join("example.com.zone")).unwrap();
     assert!(refused("origin", &file).contains("example.com.zone"));
     scratch.file("example.com.zone", zone.text());

@@ -11,12 +11,14 @@ use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::wire::{Name, Rtype};
 use serde::Deserialize;
 
+use super::engine::Engine;
 use super::publisher::{self, DEFAULT_RING, MIN_PAYLOAD_LIMIT};
+use super::run::Error;
 use super::tsig::{Algorithm, Key};
 use super::update::Permit;
 use super::zonefile;
 use crate::access;
-use crate::config::{Broker, Document, Log, Metrics, Problem};
+use crate::config::{self, Broker, Document, Log, Metrics, Problem};
 use crate::keys::{self, KeyError};
 
 /// The file.
@@ -377,12 +379,14 @@ impl Grant {
 impl Document for Config {
     /// A zone that the journal has would start with a bad file too, but nobody who asks wants that.
     fn try_out(&self) -> Result<(), String> {
-        let told =
-            |problem: Problem| format!("key {}: {}\n  remedy: {}", problem.key, problem.what, problem.remedy);
-        let keys = self.tsig_keys().map_err(told)?;
-        for ZoneSetup { apex, file, .. } in self.zones(&keys).map_err(told)? {
-            let zone = zonefile::load(&apex, &file).and_then(|zone| zone.incomplete.map_or(Ok(()), Err));
-            zone.map_err(|error| format!("key zone.file (of \"{apex}\"): {error}"))?;
+        config::check_state_dir(self.state_dir().as_deref()).map_err(Problem::told)?;
+        let keys = self.tsig_keys().map_err(Problem::told)?;
+        for setup in self.zones(&keys).map_err(Problem::told)? {
+            let ZoneSetup { apex, file, .. } = &setup;
+            let zone = zonefile::load(apex, file)
+                .and_then(|zone| zone.incomplete.map_or(Ok(zone.rrsets), Err))
+                .map_err(|error| format!("key zone.file (of \"{apex}\"): {error}"))?;
+            Engine::try_zone(self, setup, zone).map_err(|error| Error::Engine(error).to_string())?;
         }
         Ok(())
     }
@@ -482,7 +486,6 @@ const MAX_RING: u32 = 65_536;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config;
 
     fn parse(name: &str, change: impl Fn(String) -> String) -> Result<Config, config::Error> {
         let directory =

@@ -27,16 +27,9 @@ impl Engine {
         now: Instant,
         unix: u64,
     ) -> Result<Option<Vec<ChangeBuf>>, EngineError> {
-        let ZoneSetup { apex, key, permits, capacity, .. } = setup;
-        let settings = config.publisher(apex.clone());
         let seed = getrandom::u64().unwrap_or(unix);
-        let memory = reserve(capacity).map_err(|error| EngineError::Memory {
-            zone: Box::new(apex.clone()),
-            capacity,
-            error,
-        })?;
-        let mut publisher = Publisher::new(settings, key, memory, seed)
-            .map_err(|error| EngineError::Setup(Box::new(apex.clone()), error))?;
+        let mut publisher = empty(config, &setup, seed)?;
+        let ZoneSetup { apex, permits, .. } = setup;
         let saved = self.journal.zone(&apex)?;
         let mut fresh = None;
         if let Some(saved) = saved {
@@ -61,6 +54,17 @@ impl Engine {
         self.zones.push(Zone { apex, publisher, permits, reloads: [0; 2], epoch_tried_at: None, is_new });
         self.touched.insert(index);
         Ok(fresh)
+    }
+
+    /// Whether a new zone with these RRsets would start; the error is that of a start.
+    pub(in crate::origin) fn try_zone(
+        config: &Config,
+        setup: ZoneSetup,
+        rrsets: Vec<ChangeBuf>,
+    ) -> Result<(), EngineError> {
+        let mut publisher = empty(config, &setup, 0)?;
+        let loaded = publisher.load(1, rrsets.into_iter(), Instant::default());
+        loaded.map_err(|error| EngineError::Refused(Box::new(setup.apex), error))
     }
 
     fn restore(
@@ -126,6 +130,19 @@ impl Engine {
         let is_changed = unfit.is_some() || before.is_none();
         Ok(Form { position: saved.position, change_sets, batch: is_changed.then_some(batch) })
     }
+}
+
+/// A zone without content.
+fn empty(config: &Config, setup: &ZoneSetup, seed: u64) -> Result<Publisher<'static>, EngineError> {
+    let ZoneSetup { apex, key, capacity, .. } = setup;
+    let zone = || Box::new(apex.clone());
+    let memory = reserve(*capacity).map_err(|error| EngineError::Memory {
+        zone: zone(),
+        capacity: *capacity,
+        error,
+    })?;
+    Publisher::new(config.publisher(apex.clone()), key.clone(), memory, seed)
+        .map_err(|error| EngineError::Setup(zone(), error))
 }
 
 /// Where a stored zone goes on.
