@@ -96,6 +96,9 @@ struct NewEpoch {
     /// The epoch's number, higher than all before: where nodes have a higher one than the time in seconds, which is taken else
     #[arg(long, value_name = "NUMBER")]
     epoch: Option<u32>,
+    /// Take a number too that is more than ten years ahead of the clock: no later one can be lower
+    #[arg(long, requires = "epoch")]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -190,8 +193,9 @@ pub fn main() -> ExitCode {
             let zone = zone.as_deref().map(str::parse).transpose();
             order(&config, zone.map(|zone| origin::Request::Reload { zone, forced: force }))
         }
-        Command::NewEpoch(NewEpoch { config, zone, epoch }) => {
-            order(&config, zone.parse().map(|zone| origin::Request::BeginEpoch { zone, epoch }))
+        Command::NewEpoch(NewEpoch { config, zone, epoch, force }) => {
+            let request = |zone| origin::Request::BeginEpoch { zone, epoch, forced: force };
+            order(&config, zone.parse().map(request))
         }
         Command::Keygen { file } => keygen(&file),
         Command::Provision(order) => provision(&order),

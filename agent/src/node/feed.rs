@@ -20,8 +20,9 @@ use super::life::OwnLife;
 use super::pace::Pace;
 use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
-use super::{Error, clock, memory, report};
+use super::{Error, clock, report};
 use crate::config::Problem;
+use crate::memory;
 use crate::metrics::Counter;
 use crate::mqtt::{Client, Event, Events, Unsent};
 

@@ -22,7 +22,7 @@ use resolver_core::view::View;
 use super::config::Config;
 use super::enrolment::Enrolled;
 use super::pace::Pace;
-use super::{Error, clock};
+use super::{Error, clock, state};
 use crate::config::Problem;
 use crate::mqtt::{Client, Unsent, Will, WillSource};
 
@@ -211,8 +211,10 @@ fn publish(client: &Client, transmit: &Transmit, payload: &[u8]) {
 /// Higher with each start: what was kept last and one more, or the time in seconds where that is higher, so that
 /// neither a lost file nor a lost clock leads back.
 fn count_start(state_dir: Option<&Path>) -> u64 {
-    let Some(file) = state_dir.map(|directory| directory.join(BOOT_FILE)) else { return unix_seconds() };
-    let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let Some(directory) = state_dir else { return unix_seconds() };
+    let file = directory.join(BOOT_FILE);
+    let text = state::read(&file).ok().and_then(|octets| String::from_utf8(octets).ok());
+    let kept = text.and_then(|text| text.trim().parse::<u64>().ok());
     let kept = kept.filter(|kept| {
         let has_room = *kept < MAX_BOOT;
         if !has_room {
@@ -225,9 +227,7 @@ fn count_start(state_dir: Option<&Path>) -> u64 {
         has_room
     });
     let boot = kept.map_or(0, |kept| kept + 1).max(unix_seconds());
-    let beside = file.with_extension("tmp");
-    let saved = fs::write(&beside, format!("{boot}\n")).and_then(|()| fs::rename(&beside, &file));
-    if let Err(error) = saved {
+    if let Err(error) = state::replace(directory, BOOT_FILE, format!("{boot}\n").as_bytes()) {
         tracing::warn!(file = %file.display(), %error, "the count of starts is not kept; the clock has to do");
     }
     boot
@@ -276,6 +276,9 @@ const LOAD_PAUSE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::tests::make_fifo;
     use super::*;
 
     #[test]
@@ -300,6 +303,15 @@ mod tests {
         }
         fs::write(directory.join(BOOT_FILE), format!("{}\n", MAX_BOOT - 1)).unwrap();
         assert_eq!(count_start(Some(&directory)), MAX_BOOT);
+        let mode = fs::metadata(directory.join(BOOT_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What would keep its reader or its writer waiting.
+        for name in [BOOT_FILE, "starts.tmp"] {
+            let _ = fs::remove_file(directory.join(name));
+            make_fifo(&directory.join(name));
+        }
+        assert!(count_start(Some(&directory)) >= now);
+        assert!(fs::metadata(directory.join(BOOT_FILE)).unwrap().is_file());
         assert!(count_start(Some(Path::new("/nowhere/at/all"))) >= now);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -16,7 +16,6 @@ mod enrolment;
 mod feed;
 mod life;
 mod lock;
-mod memory;
 mod pace;
 mod report;
 mod state;

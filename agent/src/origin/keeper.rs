@@ -35,7 +35,12 @@ pub(super) enum Task {
         done: oneshot::Sender<Result<String, String>>,
     },
     /// A new epoch is wanted.
-    BeginEpoch { zone: usize, epoch: Option<u32>, done: oneshot::Sender<Result<String, String>> },
+    BeginEpoch {
+        zone: usize,
+        epoch: Option<u32>,
+        caution: Caution,
+        done: oneshot::Sender<Result<String, String>>,
+    },
 }
 
 /// See the module.
@@ -147,8 +152,8 @@ impl Keeper {
                 // Nobody may be waiting.
                 let _ = done.send(outcome);
             }
-            Task::BeginEpoch { zone, epoch, done } => {
-                let begun = self.engine.begin_epoch(zone, epoch, now, unix_seconds());
+            Task::BeginEpoch { zone, epoch, caution, done } => {
+                let begun = self.engine.begin_epoch(zone, epoch, caution, now, unix_seconds());
                 // Who was answered finds it in the metrics.
                 self.report.update(&self.engine, &[zone]);
                 let _ = done.send(

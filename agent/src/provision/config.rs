@@ -266,7 +266,8 @@ impl ZoneSection {
         })?;
         let keys = self.keys.iter().map(|value| keys::public_from_config(value, base));
         let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|error| {
-            Problem::new(key("keys"), error, "give the .pub file's name or its line of base64")
+            let remedy = error.remedy("give the .pub file's name or its line of base64");
+            Problem::new(key("keys"), error, remedy)
         })?;
         Ok(Zone { apex, keys: limited(keys, "zone.keys")? })
     }

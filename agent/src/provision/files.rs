@@ -27,7 +27,8 @@ impl Files {
         let mut files = Self::default();
         if let Some(EnrolmentSection { certificate, key }) = &config.enrolment {
             let secret = keys::load_secret(&base.join(key)).map_err(|error| {
-                Problem::new("enrolment.key", error, "name a secret key file that `fingerpost keygen` made")
+                let remedy = error.remedy("name a secret key file that `fingerpost keygen` made");
+                Problem::new("enrolment.key", error, remedy)
             })?;
             let certificate = read(base, certificate, "enrolment.certificate")?;
             files.enrolment = Some((certificate_octets(certificate), secret.to_bytes()));

@@ -206,6 +206,14 @@ impl Origin {
         self.await_ready(DEADLINE);
     }
 
+    /// Starts it again with nobody to read what it logs, and waits until it is ready.
+    #[track_caller]
+    pub fn restart_unheard(&mut self) {
+        let mut command = binary::command(&["origin", "--config"]);
+        self.process = Process::start_unheard("origin", command.arg(&self.config), &self.log);
+        self.await_ready(DEADLINE);
+    }
+
     /// Replaces a part of its configuration, for the next start.
     #[track_caller]
     pub fn edit_config(&self, from: &str, to: &str) {
@@ -238,6 +246,14 @@ impl Origin {
         let mut command = Command::new("sh");
         let limit = octets.map(|octets| format!("ulimit -S -f {}; ", octets / 512)).unwrap_or_default();
         command.arg("-c").arg(format!("trap '' XFSZ; {limit}exec \"$@\"")).arg("sh");
+        command.arg(binary::fingerpost()).args(["origin", "--config"]).arg(&self.config);
+        self.process = Process::start("origin", &mut command, &self.log);
+    }
+
+    /// Starts it again with so many octets of addresses; does not wait.
+    pub fn start_in_address_space(&mut self, octets: u64) {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -v {}; exec \"$@\"", octets / 1024)).arg("sh");
         command.arg(binary::fingerpost()).args(["origin", "--config"]).arg(&self.config);
         self.process = Process::start("origin", &mut command, &self.log);
     }
