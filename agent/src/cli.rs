@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use resolver_core::wire::{Name, NameError};
 
 use crate::enrolment::{self, Allowed};
@@ -96,6 +96,9 @@ struct NewEpoch {
     /// The epoch's number, higher than all before: where nodes have a higher one than the time in seconds, which is taken else
     #[arg(long, value_name = "NUMBER")]
     epoch: Option<u32>,
+    /// Take a number too that is more than ten years ahead of the clock: no later one can be lower
+    #[arg(long, requires = "epoch")]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +124,7 @@ struct Provision {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("place").required(true))]
 struct Enroll {
     /// The node's public key: the .pub file that `fingerpost keygen` wrote
     #[arg(value_name = "NODE.key.pub")]
@@ -132,10 +136,10 @@ struct Enroll {
     #[arg(long)]
     name: String,
     /// A region that it may be in; may be given several times
-    #[arg(long = "region", value_name = "REGION", required_unless_present = "any_region")]
+    #[arg(long = "region", value_name = "REGION", group = "place")]
     regions: Vec<String>,
     /// It may be in any region
-    #[arg(long, conflicts_with = "regions")]
+    #[arg(long, group = "place")]
     any_region: bool,
     /// A service that it may offer; may be given several times
     #[arg(long = "service", value_name = "SERVICE")]
@@ -189,8 +193,9 @@ pub fn main() -> ExitCode {
             let zone = zone.as_deref().map(str::parse).transpose();
             order(&config, zone.map(|zone| origin::Request::Reload { zone, forced: force }))
         }
-        Command::NewEpoch(NewEpoch { config, zone, epoch }) => {
-            order(&config, zone.parse().map(|zone| origin::Request::BeginEpoch { zone, epoch }))
+        Command::NewEpoch(NewEpoch { config, zone, epoch, force }) => {
+            let request = |zone| origin::Request::BeginEpoch { zone, epoch, forced: force };
+            order(&config, zone.parse().map(request))
         }
         Command::Keygen { file } => keygen(&file),
         Command::Provision(order) => provision(&order),
@@ -265,6 +270,9 @@ fn enrol(enroll: &Enroll) -> Result<String, String> {
             enroll.key.display()
         ));
     }
+    if enroll.expires == Some(0) {
+        return Err("--expires 0: the certificate would never hold\n  remedy: give at least one day, or leave it out for one that never expires".into());
+    }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let allowed = Allowed {
         node: &enroll.name,
@@ -278,9 +286,10 @@ fn enrol(enroll: &Enroll) -> Result<String, String> {
     let certificate = enrolment::issue(&operator, &allowed).map_err(|error| error.to_string())?;
     enrolment::write(&enroll.output, &certificate).map_err(|error| error.to_string())?;
     Ok(format!(
-        "certificate: {} (serial {}; the node's [enrolment] names it, beside the node's key)",
+        "certificate: {} (serial {}, {}; the node's [enrolment] names it, beside the node's key)",
         enroll.output.display(),
-        allowed.serial
+        allowed.serial,
+        enrolment::expiry(allowed.expiry)
     ))
 }
 

@@ -3,14 +3,16 @@
 //! Owns reading and the sections that node and origin share. Each program's own keys are in its own module.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::mqtt;
+use crate::{access, mqtt};
 
 /// A configuration file of one program.
 pub trait Document: DeserializeOwned {
@@ -49,9 +51,10 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
         line: None,
         key: String::new(),
         what: format!("cannot be read: {error}"),
-        remedy:
-            "give an existing file with --config; the directory config/ of the sources has commented samples"
-                .into(),
+        remedy: match error.kind() {
+            ErrorKind::PermissionDenied => access::remedy(path),
+            _ => "give an existing file with --config; the directory config/ of the sources has commented samples".into(),
+        },
     })
 }
 
@@ -87,6 +90,12 @@ impl Problem {
     /// `key` is wrong because of `what`; `remedy` says what to do.
     pub fn new(key: impl Into<String>, what: impl fmt::Display, remedy: impl Into<String>) -> Self {
         Self { key: key.into(), what: what.to_string(), remedy: remedy.into() }
+    }
+
+    /// As [`Document::try_out`] tells it.
+    pub(crate) fn told(self) -> String {
+        let Self { key, what, remedy } = self;
+        format!("key {key}: {what}\n  remedy: {remedy}")
     }
 }
 
@@ -146,6 +155,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// Whether `directory` can be one, as far as that can be told without making it.
+pub(crate) fn check_state_dir(directory: Option<&Path>) -> Result<(), Problem> {
+    let Some(directory) = directory else { return Ok(()) };
+    let what = match std::fs::metadata(directory) {
+        Ok(metadata) if !metadata.is_dir() => "it is no directory".into(),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => error.to_string(),
+        _ => return Ok(()),
+    };
+    let what = format!("{}: {what}", directory.display());
+    Err(Problem::new("state_dir", what, "make it a directory that this user may write to"))
+}
+
 /// `[broker]`: the MQTT broker.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,6 +214,7 @@ fn default_root() -> String {
 impl Broker {
     /// Checks the section and makes paths relative to `base`. To be called by [`Document::complete`].
     pub fn complete(&mut self, base: &Path) -> Result<(), Problem> {
+        self.check_address()?;
         let levels = self.root.split('/');
         if self.root.is_empty()
             || self.root.len() > MAX_ROOT
@@ -264,6 +286,32 @@ impl Broker {
         self.password().map(drop)
     }
 
+    fn check_address(&self) -> Result<(), Problem> {
+        let told = |what: &str, remedy: &str| {
+            Err(Problem::new("broker.host", format!("{:?} {what}", self.host), remedy))
+        };
+        // An IPv6 address may name its interface, as "fe80::1%eth0".
+        let address = self.host.split('%').next().unwrap_or_default();
+        if self.host.is_empty() || self.host.contains(char::is_whitespace) {
+            return told("is no host", "write a host name or address, such as \"broker.example.org\"");
+        }
+        if self.host.contains("://") {
+            let remedy =
+                "write the host alone, the port into broker.port; TLS is a section of its own, [broker.tls]";
+            return told("is a URL", remedy);
+        }
+        if self.host.contains(['/', '[', ']'])
+            || self.host.contains(':') && address.parse::<Ipv6Addr>().is_err()
+        {
+            return told("is more than a host", "write the host alone, and the port into broker.port");
+        }
+        if self.port == Some(0) {
+            let remedy = "leave it out: 1883, or 8883 with TLS";
+            return Err(Problem::new("broker.port", "0 is no port to connect to", remedy));
+        }
+        Ok(())
+    }
+
     /// How to connect; `name` makes the client identifier where none is given.
     pub fn settings(&self, name: &str) -> Result<mqtt::Settings, Problem> {
         let default_port = if self.tls.is_some() { 8883 } else { 1883 };
@@ -281,6 +329,17 @@ impl Broker {
             identity: tls.certificate.clone().zip(tls.key.clone()),
         });
         Ok(settings)
+    }
+
+    /// A password that others can read.
+    pub fn warning(&self) -> Option<Problem> {
+        let file = self.password_file.as_ref()?;
+        let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+        (mode & 0o077 != 0).then(|| {
+            let file = file.display();
+            let what = format!("{file} has mode {mode:03o}, so others can read the password");
+            Problem::new("broker.password_file", what, format!("chmod 600 {file}"))
+        })
     }
 
     fn password(&self) -> Result<Option<String>, Problem> {

@@ -185,6 +185,9 @@ impl Site<'_> {
 
     fn explain(&self, wanted: u16) {
         let (queries, updates) = (self.queries.port(), self.updates.port());
+        // As the reader has it: in most cases it is in no PATH.
+        let program = std::env::current_exe().unwrap_or_else(|_| "fingerpost".into());
+        let program = program.display();
         let key = self.file("update.key");
         let key = key.display();
         if queries != wanted {
@@ -207,7 +210,7 @@ Take it away again:
     | nsupdate -k {key}
 
 See the fleet, which is one node, until Ctrl-C:
-  fingerpost status --watch --config {directory}/node.toml
+  {program} status --watch --config {directory}/node.toml
 
 Configuration and zone file are in {directory}; all of it goes with Ctrl-C.
 (Debian has dig and nsupdate in the package bind9-dnsutils.)",

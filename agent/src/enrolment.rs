@@ -89,14 +89,13 @@ pub fn issue(operator: &SigningKey, allowed: &Allowed<'_>) -> Result<Vec<u8>, Ce
 /// Writes `certificate` to the new file `path`, with what it says in comments.
 pub fn write(path: &Path, certificate: &[u8]) -> Result<(), CertificateError> {
     let said = parse_certificate(certificate).map_err(|_| CertificateError::Malformed(path.into()))?;
-    let expiry =
-        if said.expiry == 0 { "never".to_owned() } else { format!("at {} (Unix seconds)", said.expiry) };
     let text = format!(
-        "# Certificate of the Fingerpost node {}, serial {}\n# regions: {}; services: {}; expires {expiry}\n{}\n",
+        "# Certificate of the Fingerpost node {}, serial {}\n# regions: {}; services: {}; {}\n{}\n",
         said.node,
         said.serial,
         listed(said.regions),
         listed(said.services),
+        expiry(said.expiry),
         BASE64.encode(certificate)
     );
     let failed = |error: std::io::Error| match error.kind() {
@@ -126,6 +125,37 @@ pub fn listed(claims: Claims<'_>) -> String {
         Claims::Only(list) => list.map(Identifier::as_str).collect::<Vec<_>>().join(", "),
     }
 }
+
+/// When a certificate expires (Unix seconds; 0: never), for people.
+pub fn expiry(seconds: u64) -> String {
+    if seconds == 0 {
+        return "never expires".into();
+    }
+    let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
+    let (year, month, day) = calendar(days);
+    format!("expires at {year:04}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60, minutes % 60)
+}
+
+/// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years are counted from March on, so
+/// that a leap day is a year's last.
+fn calendar(days: u64) -> (u64, u64, u64) {
+    let days = days + DAYS_TO_1970;
+    let (era, day_of_era) = (days / DAYS_IN_ERA, days % DAYS_IN_ERA);
+    let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / (DAYS_IN_ERA - 1);
+    let year_of_era = (day_of_era - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // From March on, 31 and 30 days alternate every five months, which last 153 days.
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let is_next_year = month >= 10;
+    let year = era * 400 + year_of_era + u64::from(is_next_year);
+    (year, if is_next_year { month - 9 } else { month + 3 }, day)
+}
+
+/// The calendar repeats itself after 400 years.
+const DAYS_IN_ERA: u64 = 146_097;
+/// From 0000-03-01 to 1970-01-01.
+const DAYS_TO_1970: u64 = 719_468;
 
 fn identifier(text: &str) -> Result<Identifier<'_>, CertificateError> {
     Identifier::new(text).ok_or_else(|| CertificateError::Identifier(text.into()))
@@ -169,6 +199,25 @@ mod tests {
         fs::write(&path, "AAAA\n").unwrap();
         assert!(matches!(load(&path), Err(CertificateError::Malformed(_))));
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn an_expiry_is_a_date() {
+        // As `date -u -d @SECONDS` has them.
+        for (seconds, shown) in [
+            (0, "never expires"),
+            (1, "expires at 1970-01-01 00:00 UTC"),
+            (951_782_399, "expires at 2000-02-28 23:59 UTC"),
+            (951_782_400, "expires at 2000-02-29 00:00 UTC"),
+            (951_868_800, "expires at 2000-03-01 00:00 UTC"),
+            (1_735_689_599, "expires at 2024-12-31 23:59 UTC"),
+            (4_107_542_399, "expires at 2100-02-28 23:59 UTC"),
+            (4_107_542_400, "expires at 2100-03-01 00:00 UTC"),
+        ] {
+            assert_eq!(expiry(seconds), shown);
+        }
+        // No certificate makes it overflow.
+        expiry(u64::MAX);
     }
 
     #[test]

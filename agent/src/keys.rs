@@ -77,6 +77,20 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
+#[cfg(feature = "net")]
+impl KeyError {
+    /// What to do: `usual`, where the error does not tell more.
+    pub(crate) fn remedy(&self, usual: &str) -> String {
+        match self {
+            Self::Exposed(path, _) => format!("chmod 600 {}", path.display()),
+            Self::Io(path, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                crate::access::remedy(path)
+            }
+            _ => usual.into(),
+        }
+    }
+}
+
 /// Makes a key pair: the secret in `path`, the public key in `path` with `.pub` appended, whose path is returned.
 pub fn generate(path: &Path) -> Result<(PathBuf, VerifyingKey), KeyError> {
     let public = public_path(path);
@@ -173,7 +187,7 @@ pub(crate) fn operators_from_config(
 ) -> Result<Vec<VerifyingKey>, crate::config::Problem> {
     let keys = values.iter().map(|value| public_from_config(value, base));
     keys.collect::<Result<_, _>>().map_err(|error| {
-        let remedy = "give the .pub file's name or its line of base64";
+        let remedy = error.remedy("give the .pub file's name or its line of base64");
         crate::config::Problem::new("enrolment.operators", error, remedy)
     })
 }

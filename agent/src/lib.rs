@@ -4,6 +4,8 @@
 //! protocol: those are the core's, and the same on every board.
 
 #[cfg(feature = "net")]
+mod access;
+#[cfg(feature = "net")]
 pub mod cli;
 #[cfg(feature = "net")]
 pub mod config;
@@ -13,6 +15,8 @@ pub mod enrolment;
 pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;
+#[cfg(feature = "net")]
+mod memory;
 #[cfg(feature = "net")]
 pub mod metrics;
 #[cfg(feature = "net")]

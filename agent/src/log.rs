@@ -30,6 +30,9 @@ pub fn start(settings: &Log) {
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would tell of a line that cannot be written on standard error too, and panic there: whoever read it may be
+        // gone, and the service goes on.
+        .log_internal_errors(false)
         .with_target(false);
     // Fails only where a subscriber is set already, as in tests that start several programs in one process.
     let _ = match settings.format {

@@ -14,7 +14,7 @@ use crate::workspace;
 pub(crate) const HELP: &str = "\
 Builds the fingerpost program as it is shipped: optimised, stripped, for ARM fully static.
 
-Usage: cargo x build [--target TARGET]… [--features LIST] [--no-default-features]
+Usage: cargo x build [--target TARGET]… [--features LIST] [--no-default-features] [--no-setup]
 
   --target TARGET         aarch64-unknown-linux-musl (64-bit ARM gateways),
                           armv7-unknown-linux-gnueabihf (32-bit ones),

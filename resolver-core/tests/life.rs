@@ -8,8 +8,8 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::{FeedMemory, Position, ZoneFeed};
 use resolver_core::life::message::{self, MAX_CERTIFICATE};
 use resolver_core::life::{
-    Announcement, Delivery, End, Grant, Heard, Identifier, Identity, Life, NodeError, Notice, Presence,
-    Settings, State, Trust, seal_certificate, seal_end,
+    Announcement, Delivery, End, Grant, Heard, Identifier, Identity, Life, MAX_BOOT, NodeError, Notice,
+    Presence, Settings, State, Trust, seal_certificate, seal_end,
 };
 use resolver_core::records::{Memory, ZoneId, ZoneSlot};
 use resolver_core::wire::Name;
@@ -194,6 +194,7 @@ fn a_late_will_is_overwritten_at_once_and_then_at_a_bounded_rate() {
     world.life.handle_link(Link::Down, world.now);
     world.connect();
     let first = world.sent().remove(0);
+    assert_eq!(world.hear(&first), Ok(Heard::Own));
     world.pass(SECOND);
     assert_eq!(world.hear(&late), Ok(Heard::Overwritten));
     let again = world.sent();
@@ -211,6 +212,56 @@ fn a_late_will_is_overwritten_at_once_and_then_at_a_bounded_rate() {
     assert!((9..=11).contains(&births), "{births} births");
     assert_eq!(world.life.counters().overwritten, 3_001);
     assert_eq!(world.life.counters().asserted, births as u64 + 1);
+}
+
+#[test]
+fn what_stood_there_before_the_birth_is_asserted_only_if_the_birth_is_not_heard() {
+    let mut world = World::new(0);
+    let earlier = world.connect();
+    world.life.handle_link(Link::Down, world.now);
+    world.connect();
+    let birth = world.sent().remove(0);
+    // As a broker answers to a subscription and a birth, in this order.
+    assert_eq!(world.hear(&earlier), Ok(Heard::Own));
+    assert_eq!(world.hear(&birth), Ok(Heard::Own));
+    world.pass(2 * SECOND);
+    assert!(world.sent().is_empty());
+    // A birth that another message overtook does not come, or comes before it.
+    world.life.handle_link(Link::Down, world.now);
+    let earlier = world.will();
+    world.connect();
+    let birth = world.sent().remove(0);
+    assert_eq!(world.hear(&earlier), Ok(Heard::Own));
+    assert_eq!(world.pass_to_poll(), SECOND);
+    assert_eq!(world.sent(), std::slice::from_ref(&birth));
+    world.pass(SECOND);
+    assert_eq!((world.hear(&birth), world.hear(&earlier)), (Ok(Heard::Own), Ok(Heard::Overwritten)));
+    assert_eq!(world.sent(), [birth]);
+    assert_eq!((world.life.counters().asserted, world.life.counters().overwritten), (2, 1));
+}
+
+#[test]
+fn a_node_that_fell_behind_hears_so_before_its_birth_is_heard() {
+    let mut world = World::new(0);
+    world.connect();
+    let birth = world.sent().remove(0);
+    let mut out = vec![0; 1_000];
+    let length = seal_end(&identity(), End::Death, 1 << 40, &mut out).unwrap();
+    let later = Sent { payload: out[..length].to_vec(), ..birth.clone() };
+    assert_eq!((world.hear(&later), world.hear(&birth)), (Ok(Heard::Outdated), Ok(Heard::Own)));
+    assert!(world.life.poll_reconnect(world.now));
+    assert_eq!(world.connect().notice().incarnation(), (1 << 40) + 1);
+}
+
+#[test]
+fn a_count_of_starts_without_room_leaves_room_for_connections() {
+    for boot in [MAX_BOOT, MAX_BOOT + 1, u64::MAX] {
+        let settings = Settings { root: "fleet", boot, seed: 9 };
+        let mut life =
+            Life::new(identity(), Announcement::default(), settings, Instant::from_micros(0)).unwrap();
+        life.will(&mut [0; 1_000]).unwrap();
+        assert_eq!(life.incarnation(), MAX_BOOT << 24 | 1);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use resolver_core::feed::follow::Phase;
 use resolver_core::feed::{Digest, Position};
 use resolver_core::life::message::{
-    self, MAX_CERTIFICATE, MAX_NOTICE, open_beacon, open_certificate, open_notice,
+    self, MAX_BEACON, MAX_CERTIFICATE, MAX_NOTICE, open_beacon, open_certificate, open_notice,
 };
 use resolver_core::life::{
     Announcement, Birth, Claims, End, Grant, Identifier, Identity, NodeError, NodeTopic, NodeTopicKind,
@@ -378,6 +378,14 @@ fn a_birth_is_taken_only_where_and_as_its_certificate_allows() {
     assert_eq!(open(None, "eu", "n1", &end), Err(NodeError::Signature));
     assert_eq!(open(None, "eu", "n1", &[2, 2, 0]), Err(NodeError::Version));
     assert_eq!(open(None, "eu", "n1", &[]), Err(NodeError::Malformed));
+    // Too long for any: its signature is not even looked at.
+    assert_eq!(open(None, "eu", "n1", &[&end[..], &[0; MAX_NOTICE]].concat()), Err(NodeError::Malformed));
+    let mut long = vec![0; MAX_BEACON + 1];
+    long[..2].copy_from_slice(&[1, 5]);
+    let opened = open_beacon(&node_key().verifying_key(), id("eu"), id("n1"), &long);
+    assert_eq!(opened.map(|_| ()), Err(NodeError::Malformed));
+    // As protocol.md has it.
+    assert_eq!((MAX_NOTICE, MAX_BEACON), (2_735, 4_096));
     // A beacon is no notice, nor the other way round.
     let report = Report { incarnation: 5, sequence: 0, uptime: 1, load: 0, zone_count: 0 };
     let beacon =

@@ -24,7 +24,20 @@ impl Process {
         let open = || OpenOptions::new().create(true).append(true).open(log);
         let output = open().unwrap_or_else(|error| panic!("{}: {error}", log.display()));
         let errors = open().unwrap_or_else(|error| panic!("{}: {error}", log.display()));
-        command.stdin(Stdio::null()).stdout(output).stderr(errors);
+        command.stdout(output).stderr(errors);
+        Self::spawn(name, command, log)
+    }
+
+    /// Starts `command` with standard output and error going to pipes whose readers are gone.
+    pub fn start_unheard(name: &str, command: &mut Command, log: &Path) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = Self::spawn(name, command, log);
+        drop((process.child.stdout.take(), process.child.stderr.take()));
+        process
+    }
+
+    fn spawn(name: &str, command: &mut Command, log: &Path) -> Self {
+        command.stdin(Stdio::null());
         // SAFETY: between fork and exec the child makes one system call, which is async-signal-safe.
         // The signal is tied to the thread that started the child; tests start children from threads which
         // outlive them.

@@ -1,6 +1,8 @@
 //! The program as a person meets it: its complaints about a configuration, keys, and the demonstration.
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -17,7 +19,12 @@ fn run(arguments: &[&str], file: &Path) -> Output {
 fn refused(program: &str, file: &Path) -> String {
     let output = run(&[program, "--check-config", "--config"], file);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success(), "accepted: {}", std::fs::read_to_string(file).unwrap_or_default());
+    assert_eq!(
+        output.status.code(),
+        Some(78),
+        "{text}\nof {}",
+        std::fs::read_to_string(file).unwrap_or_default()
+    );
     assert!(text.contains(&file.display().to_string()), "does not name the file: {text}");
     assert!(text.contains("remedy: "), "has no remedy: {text}");
     text
@@ -47,6 +54,14 @@ fn a_nodes_configuration_is_checked() {
         ("keys = [\"", "keys = [\"missing.pub\", \"", "zone.keys"),
         ("[[zone]]", "[[zone]", "line 7"),
         ("name = \"here\"\n", "name = \"here\"\nmemory = \"lots\"\n", "line 2"),
+        ("name = \"here\"\n", "name = \"here\"\nmemory = \"4000000GiB\"\n", "key memory"),
+        ("name = \"here\"\n", "name = \"here\"\nstate_dir = \"node.toml\"\n", "key state_dir"),
+        ("name = \"here\"\n", "name = \"here\"\nstate_dir = \"node.toml/state\"\n", "key state_dir"),
+        ("host = \"localhost\"", "host = \"localhost\"\nport = 0", "key broker.port"),
+        ("host = \"localhost\"", "host = \"\"", "key broker.host"),
+        ("host = \"localhost\"", "host = \"mqtt://localhost\"", "key broker.host"),
+        ("host = \"localhost\"", "host = \"localhost:1883\"", "key broker.host"),
+        ("host = \"localhost\"", "host = \"[::1]\"", "key broker.host"),
     ] {
         assert!(good.contains(change), "{change}");
         let file = scratch.file("node.toml", good.replacen(change, to, 1));
@@ -54,6 +69,10 @@ fn a_nodes_configuration_is_checked() {
         assert!(said.contains(names), "{to}: does not name {names}: {said}");
     }
     refused("node", &scratch.path().join("absent.toml"));
+    for host in ["::1", "fe80::1%lo", "192.0.2.1", "broker.example.org"] {
+        let file = scratch.file("node.toml", good.replace("\"localhost\"", &format!("{host:?}")));
+        assert!(run(&["node", "--check-config", "--config"], &file).status.success(), "{host}");
+    }
 }
 
 #[test]
@@ -87,12 +106,62 @@ fn an_origins_configuration_is_checked() {
         let said = refused("origin", &file);
         assert!(said.contains("example.com.zone"), "{text:?}: does not name the zone file: {said}");
     }
+    let hosts: String = (0..2_000).map(|host| format!("h{host} A 192.0.2.1\n")).collect();
+    let long = format!("long TXT {}\n", "\"0123456789\" ".repeat(500));
+    let capacity = good.replace("key = \"", "capacity = 10\nkey = \"");
+    for (text, records, names) in
+        [(&capacity, &hosts, "raise its capacity"), (&good, &long, "long.example.com. TXT takes 5")]
+    {
+        scratch.file("example.com.zone", format!("{}{records}", zone.text()));
+        let file = scratch.file("origin.toml", text.replace(":5301", ":0"));
+        let checked = refused("origin", &file);
+        // As the start has it.
+        let log = scratch.path().join(format!("{}.log", records.len()));
+        let mut command = binary::command(&["origin", "--config"]);
+        let mut process = Process::start("origin", command.arg(&file), &log);
+        assert_eq!(process.wait_for_end().code(), Some(78), "{}", process.log());
+        for said in [&checked, &process.log()] {
+            assert!(said.contains(names), "does not say {names}: {said}");
+        }
+    }
+    let file = scratch.file("origin.toml", good.replace("\"state\"", "\"example.com.key\""));
+    assert!(refused("origin", &file).contains("key state_dir"));
+    let file = scratch.file("origin.toml", &good);
     std::fs::remove_file(scratch.path().join("example.com.zone")).unwrap();
     assert!(refused("origin", &file).contains("example.com.zone"));
     scratch.file("example.com.zone", zone.text());
     // A key that others may read is no secret.
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-    assert!(refused("origin", &file).contains("chmod 600"));
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
+    let said = refused("origin", &file);
+    assert!(said.ends_with(&format!("remedy: chmod 600 {}\n", key.display())), "{said}");
+}
+
+/// A user that may not read a file is told whose it is.
+#[test]
+fn what_this_user_may_not_read_is_told_with_owner_and_mode() {
+    let scratch = Scratch::new("denied");
+    let public = scratch.file("zone.key.pub", Zone::small("example.com.").public_key());
+    let file = scratch.file(
+        "node.toml",
+        "name = \"here\"\n[broker]\nhost = \"localhost\"\n[[zone]]\nname = \"example.com\"\nkeys = [\"zone.key.pub\"]\n",
+    );
+    let (own, other) = (std::fs::metadata(&file).unwrap().uid(), 65_534);
+    for closed in [&public, &file] {
+        std::fs::set_permissions(closed, PermissionsExt::from_mode(0o000)).unwrap();
+        let mut command = binary::command(&["node", "--check-config", "--config"]);
+        command.arg(&file);
+        let user = if own == 0 { other } else { own };
+        if own == 0 {
+            // To whom every file is open.
+            command.uid(user);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let told = format!("remedy: {} belongs to user {own} and group ", closed.display());
+        assert!(said.contains(&told), "{said}");
+        assert!(said.contains(&format!("with mode 000, and this runs as user {user}")), "{said}");
+    }
 }
 
 /// 78 tells a service manager that only an edit helps; anything else that trying again may.
@@ -234,6 +303,11 @@ fn warnings_are_told_and_are_no_errors() {
     let text = Origin::build(&scratch, "127.0.0.1:1".parse().unwrap()).zone(&zone);
     let text = text.config("127.0.0.1:0".parse().unwrap(), None);
     let text = text.replace(&zone.tsig().base64(), "MDEyMzQ1Njc4OWFiY2RlZg==");
+    let password = scratch.file("broker.password", "hush");
+    std::fs::set_permissions(&password, PermissionsExt::from_mode(0o644)).unwrap();
+    let text =
+        text.replace("[broker]\n", "[broker]\nusername = \"u\"\npassword_file = \"broker.password\"\n");
+    assert!(text.contains("password_file"), "{text}");
     let file = scratch.file("origin.toml", &text);
     let output = run(&["origin", "--check-config", "--config"], &file);
     assert!(output.status.success(), "{output:?}");
@@ -242,7 +316,10 @@ fn warnings_are_told_and_are_no_errors() {
     let process = Process::start("origin", binary::command(&["origin", "--config"]).arg(&file), &log);
     let logged = eventually("the origin is up", || process.log().contains("new zone").then(|| process.log()));
     for said in [checked, logged] {
-        for part in [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32"] {
+        let chmod = format!("chmod 600 {}", password.display());
+        for part in
+            [&zone.public_key(), &other, "the secret has 16 octets", "openssl rand -base64 32", "644", &chmod]
+        {
             assert!(said.contains(part), "does not say {part}: {said}");
         }
     }
@@ -267,8 +344,38 @@ fn a_secret_key_in_a_nodes_keys_is_refused_and_not_shown() {
     assert!(!said.contains(secret.strip_prefix("secret:").unwrap()), "{said}");
 }
 
+#[test]
+fn a_certificate_says_until_when_it_holds() {
+    let scratch = Scratch::new("enroll");
+    let run = |arguments: &[&str]| binary::command(arguments).current_dir(scratch.path()).output().unwrap();
+    for key in ["operator.key", "n1.key"] {
+        assert!(run(&["keygen", key]).status.success());
+    }
+    let enrol = |more: &[&str]| {
+        let always =
+            ["enroll", "--operator-key", "operator.key", "--name", "n1", "-o", "n1.cert", "n1.key.pub"];
+        let output = run(&[&always, more].concat());
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+        (output.status.success(), said)
+    };
+    for (arguments, names) in [
+        (&["--any-region", "--expires", "0"][..], "--expires"),
+        (&["--expires", "1"], "--any-region"),
+        (&["--region", "lab", "--any-region"], "--any-region"),
+    ] {
+        let (success, said) = enrol(arguments);
+        assert!(!success && said.contains(names), "{said}");
+        assert!(!scratch.path().join("n1.cert").exists());
+    }
+    let (success, said) = enrol(&["--region", "lab", "--region", "site", "--expires", "36500"]);
+    assert!(success && said.contains("expires at 21"), "{said}");
+    std::fs::remove_file(scratch.path().join("n1.cert")).unwrap();
+    let (success, said) = enrol(&["--any-region"]);
+    assert!(success && said.contains("never expires"), "{said}");
+}
+
 fn private(key: &Path) {
-    std::fs::set_permissions(key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(key, PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -362,6 +469,11 @@ fn the_demonstration_works_as_printed() {
             shell(line);
         }
     }
+    // What runs until Ctrl-C: a look is enough, with nothing in PATH.
+    let text = demo.log();
+    let status = text.lines().map(str::trim).find(|line| line.contains(" status --watch ")).unwrap();
+    let fleet = shell(&format!("PATH= {}", status.replace(" --watch", "")));
+    assert!(fleet.contains("demo"), "{fleet}");
     shell(take_back);
     eventually("the change is taken back", || shell(last_question).is_empty().then_some(()));
     assert!(demo.terminate().success());

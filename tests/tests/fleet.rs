@@ -1,6 +1,7 @@
 //! Nodes' own lives, as a broker and `fingerpost status` tell them: births, deaths, reports, and what is not believed.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use resolver_core::life::message::MAX_NOTICE;
@@ -114,7 +115,34 @@ fn a_node_is_born_dies_and_comes_back(kind: BrokerKind) {
     a_life(kind, "");
 }
 
-on_each_broker!(a_node_is_born_dies_and_comes_back);
+/// As of a node whose clock was once far ahead, and whose count of starts is then lost.
+fn falls_behind(kind: BrokerKind, broker_options: &str) {
+    let mut site = site(&format!("behind-{kind:?}-{}", broker_options.len()), kind, broker_options);
+    let starts = site.node.config().with_file_name("state").join("starts");
+    site.node.terminate();
+    fs::write(&starts, "5000000000\n").unwrap();
+    site.node.restart();
+    let incarnation = |site: &Site| site.fleet()["nodes"][0]["incarnation"].as_u64().unwrap();
+    let ahead = eventually("it is born ahead of the clock", || {
+        Some(incarnation(&site)).filter(|incarnation| incarnation >> 24 == 5_000_000_001)
+    });
+    site.node.terminate();
+    fs::remove_file(&starts).unwrap();
+    site.node.restart();
+    eventually("it is born beyond what others know", || (incarnation(&site) > ahead).then_some(()));
+    assert_eq!(site.state().unwrap(), "up");
+}
+
+fn a_node_that_falls_behind_goes_beyond_it(kind: BrokerKind) {
+    falls_behind(kind, "");
+}
+
+on_each_broker!(a_node_is_born_dies_and_comes_back, a_node_that_falls_behind_goes_beyond_it);
+
+#[test]
+fn a_node_that_falls_behind_over_mqtt_3_1_1_goes_beyond_it() {
+    falls_behind(BrokerKind::Mosquitto, "protocol = \"3.1.1\"\n");
+}
 
 #[test]
 fn a_life_over_mqtt_3_1_1() {
@@ -288,4 +316,55 @@ fn without_a_broker_or_an_operator_it_fails_and_says_what_to_do() {
     let unreached = said(&mut site.status(&["--json"]));
     let address = site.broker.address().to_string();
     assert!(unreached.contains(&address) && unreached.contains("remedy: "), "{unreached}");
+}
+
+#[test]
+fn what_breaks_the_reading_of_births_does_not_touch_the_feed() {
+    let scratch = Scratch::new("births");
+    let mut broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let operator = Operator::new(&scratch, "operator");
+    let trust = format!("[enrolment]\noperators = [{:?}]\n", operator.public_key());
+    let mut origin = Origin::build(&scratch, broker.address()).zone(&zone).sections(&trust).start();
+    let node = Node::build(&scratch, broker.address())
+        .name("narrow")
+        .zone(&zone)
+        .options("payload_limit = 600\n")
+        .sections(&operator.enrol("narrow", "lab", &[]))
+        .start();
+    converge(&origin, &node, &zone);
+    // Over MQTT 3.1.1 nothing tells the broker what is too large for us.
+    let absurd = "fingerpost/n/lab/absurd";
+    let mut probe = Probe::connect(broker.address());
+    probe.publish(absurd, &vec![1; 1_200_000], true);
+    probe.publish("fingerpost/n/lab/forged", &vec![1; 5_000], true);
+    origin.terminate();
+    origin.edit_config("[broker]\n", "[broker]\nprotocol = \"3.1.1\"\n");
+    origin.restart();
+    let failures = || origin.metrics().count("fingerpost_births_connection_failures_total", &[]);
+    eventually("births cannot be read", || (failures() >= 3).then_some(()));
+    for number in 0..20 {
+        let update = Update::new(zone.apex()).replace_a(&zone.name("next"), address_of(number));
+        update.send(origin.update_address(), zone.tsig()).unwrap();
+    }
+    converge(&origin, &node, &zone);
+    assert_eq!(origin.metrics().count("fingerpost_broker_failures_total", &[]), 0, "{}", origin.log());
+    assert_eq!(origin.log().matches("births cannot be read").count(), 1, "{}", origin.log());
+    assert!(!origin.log().contains("no connection to the broker"), "{}", origin.log());
+    probe.publish(absurd, &[], true);
+    eventually("births are read", || {
+        let metrics = origin.metrics();
+        let told = metrics.sum("fingerpost_starved_node_payload_limit", &["node=\"narrow\""]);
+        let refused = metrics.count("fingerpost_births_refused_total", &[]);
+        (told == Some(600.0) && refused > 0 && metrics.count("fingerpost_births_connection_up", &[]) == 1)
+            .then_some(())
+    });
+    // Without a broker nothing is published, and updates are still made durable.
+    assert_eq!(origin.health_text().unwrap().lines().count(), 1);
+    broker.kill();
+    let told = eventually("health tells of the broker", || {
+        origin.health_text().filter(|text| text.contains("degraded: the broker is not reached: "))
+    });
+    assert!(told.starts_with("1 zone is published"), "{told}");
+    assert_eq!(origin.health(), Some(200));
 }

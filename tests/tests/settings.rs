@@ -198,6 +198,8 @@ fn an_epoch_from_a_clock_ahead_is_left_behind_by_order() {
     assert_eq!(site.node.state(&site.zone).unwrap().epoch, ahead);
     let (done, said) = site.origin.begin_epoch(&site.zone, Some(5));
     assert!(!done && said.contains("epochs only go up"), "{said}");
+    let (done, said) = site.origin.begin_epoch(&site.zone, Some(ahead + 10 * 366 * 86_400));
+    assert!(!done && said.contains("give --force"), "{said}");
     assert!(site.origin.begin_epoch(&site.zone, Some(ahead + 1)).0);
     assert_eq!(converge(&site.origin, &site.node, &site.zone).epoch, ahead + 1);
     assert_eq!(site.node.dns().addresses("new.example.com."), [[0; 4]; 0], "the zone file is what is left");

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::events::{self, EventSender, Events};
 use super::session::{self, Failure, Poller, Progress, Sender, Version};
-use super::{Counters, Event, Protocol, Settings, Unsent};
+use super::{Counters, Event, Protocol, Settings, Telling, Unsent};
 
 /// What clients and the task share.
 pub(super) struct Link {
     /// Present from the CONNACK to the end of a connection.
     session: Mutex<Option<Session>>,
+    /// Why there was none last time.
+    last_failure: Mutex<Option<String>>,
     /// Publishes that may wait for their acknowledgement.
     window: usize,
     /// Told whenever the window may have got room or the connection changed.
@@ -122,6 +125,13 @@ impl Link {
         self.session.lock().is_some()
     }
 
+    pub(super) fn outage(&self) -> Option<String> {
+        if self.is_up() {
+            return None;
+        }
+        Some(self.last_failure.lock().clone().unwrap_or_else(|| "it has not answered yet".to_owned()))
+    }
+
     pub(super) fn counters(&self) -> Counters {
         let Tally {
             connections,
@@ -224,10 +234,11 @@ fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
 }
 
-pub(super) fn start(settings: Settings) -> (Arc<Link>, mpsc::Receiver<Event>) {
-    let (events, receiver) = mpsc::channel(settings.event_room);
+pub(super) fn start(settings: Settings) -> (Arc<Link>, Events) {
+    let (events, receiver) = events::channel(settings.event_room);
     let link = Arc::new(Link {
         session: Mutex::new(None),
+        last_failure: Mutex::default(),
         window: settings.window.into(),
         changed: Notify::new(),
         stop: CancellationToken::new(),
@@ -244,7 +255,7 @@ struct Ended;
 
 struct Driver {
     link: Arc<Link>,
-    events: mpsc::Sender<Event>,
+    events: EventSender,
     dialect: Dialect,
     settings: Settings,
 }
@@ -252,8 +263,8 @@ struct Driver {
 impl Driver {
     async fn run(mut self) {
         let stop = self.link.stop.clone();
-        let mut pause = Backoff::default();
-        let mut last_reason = String::new();
+        let mut pause = Backoff::up_to(self.settings.longest_pause);
+        let mut complaints = Complaints::default();
         let mut short_lives = 0_u32;
         loop {
             let version = self.dialect.choose(Instant::now());
@@ -264,10 +275,23 @@ impl Driver {
             let Ok(failure) = outcome else { return };
             add(&self.link.tally.failures, 1);
             let other_dialect_next = !was_up && self.dialect.failed(version, &failure);
-            let Settings { host, port, client_id, .. } = &self.settings;
+            let Settings { host, port, client_id, telling, longest_pause, .. } = &self.settings;
             short_lives =
                 if was_up && began.elapsed() < SHORT_LIFE { short_lives.saturating_add(1) } else { 0 };
-            if short_lives >= SUSPICIOUS {
+            if was_up && short_lives <= SUSPICIOUS {
+                complaints = Complaints::default();
+            }
+            if *telling == Telling::User {
+                tracing::debug!(host, port, client_id, ?version, reason = failure.reason, "no connection");
+            } else if !complaints.is_due(&failure.reason, Instant::now()) {
+                tracing::debug!(
+                    host,
+                    port,
+                    ?version,
+                    reason = failure.reason,
+                    "still no connection to the broker"
+                );
+            } else if short_lives >= SUSPICIOUS {
                 tracing::warn!(
                     host,
                     port,
@@ -276,14 +300,6 @@ impl Driver {
                     remedy = "see whether another program uses the same client_id (a node's follows from its `name`): \
                               each needs its own, and the broker throws the older one out",
                     "the broker ends each connection soon after it is made"
-                );
-            } else if failure.reason == last_reason && !was_up {
-                tracing::debug!(
-                    host,
-                    port,
-                    ?version,
-                    reason = failure.reason,
-                    "still no connection to the broker"
                 );
             } else {
                 tracing::warn!(
@@ -295,15 +311,15 @@ impl Driver {
                     "no connection to the broker"
                 );
             }
-            last_reason.clone_from(&failure.reason);
+            *self.link.last_failure.lock() = Some(failure.reason.clone());
             if self.events.send(Event::Down(failure.reason)).await.is_err() {
                 return;
             }
             if other_dialect_next {
                 continue;
             }
-            if was_up && began.elapsed() >= Backoff::LONGEST {
-                pause = Backoff::default();
+            if was_up && began.elapsed() >= *longest_pause {
+                pause = Backoff::up_to(*longest_pause);
             }
             if stop.run_until_cancelled(sleep(pause.next())).await.is_none() {
                 return;
@@ -332,8 +348,15 @@ impl Driver {
             match polled {
                 Ok(Progress::Connected { max_packet }) => {
                     let Some(sender) = sender.take() else { continue };
-                    let Settings { host, port, client_id, .. } = &self.settings;
-                    tracing::info!(host, port, client_id, ?version, "connected to the broker");
+                    let Settings { host, port, client_id, telling, .. } = &self.settings;
+                    match telling {
+                        Telling::Connection => {
+                            tracing::info!(host, port, client_id, ?version, "connected to the broker");
+                        }
+                        Telling::User => {
+                            tracing::debug!(host, port, client_id, ?version, "connected to the broker");
+                        }
+                    }
                     add(&self.link.tally.connections, 1);
                     self.dialect.worked(version, Instant::now());
                     *self.link.session.lock() = Some(Session {
@@ -375,6 +398,24 @@ impl Driver {
             while !matches!(poller.poll().await, Ok(Progress::Goodbye) | Err(_)) {}
         })
         .await;
+    }
+}
+
+/// Failures in the log: each reason at once, and again once in a while for as long as it lasts.
+#[derive(Default)]
+struct Complaints {
+    told: Vec<(String, Instant)>,
+}
+
+impl Complaints {
+    /// Whether to tell of `reason` at `now`.
+    fn is_due(&mut self, reason: &str, now: Instant) -> bool {
+        self.told.retain(|(_, at)| now < *at + COMPLAINT_PAUSE);
+        if self.told.len() >= MOST_COMPLAINTS || self.told.iter().any(|(told, _)| told == reason) {
+            return false;
+        }
+        self.told.push((reason.to_owned(), now));
+        true
     }
 }
 
@@ -428,18 +469,20 @@ impl Dialect {
 }
 
 /// Pauses that double, each drawn at random around its value so that a fleet does not come back in step.
-#[derive(Default)]
 struct Backoff {
     attempts: u32,
+    longest: Duration,
 }
 
 impl Backoff {
     const SHORTEST: Duration = Duration::from_millis(100);
-    /// A broker that is back is found within 7.5 s.
-    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn up_to(longest: Duration) -> Self {
+        Self { attempts: 0, longest }
+    }
 
     fn next(&mut self) -> Duration {
-        let pause = (Self::SHORTEST * (1 << self.attempts.min(10))).min(Self::LONGEST);
+        let pause = (Self::SHORTEST * (1 << self.attempts.min(10))).min(self.longest);
         self.attempts = self.attempts.saturating_add(1);
         // Without randomness all would still come back, only in step.
         let draw = getrandom::u32().unwrap_or(u32::MAX / 2);
@@ -451,6 +494,10 @@ impl Backoff {
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A broker that restarts may end two connections in a row.
 const SUSPICIOUS: u32 = 3;
+/// An operator who comes late finds the reason near the end of the log.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(300);
+/// Reasons in that time: either MQTT version may fail in its own way, and one may have numbers that differ.
+const MOST_COMPLAINTS: usize = 8;
 /// Reports that may wait to be sent, while the broker does not read: a dead link is noticed within some twenty.
 const REPORT_ROOM: usize = 64;
 /// Subscriptions that may wait to be sent. A feed asks for a handful a zone and for a window of ring slots.
@@ -502,12 +549,28 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_is_told_at_once_and_again_after_a_while() {
+        let now = Instant::now();
+        let mut complaints = Complaints::default();
+        // As each MQTT version has its own reason, they alternate.
+        assert!(complaints.is_due("refused", now) && complaints.is_due("no answer", now));
+        for seconds in 1..COMPLAINT_PAUSE.as_secs() {
+            let now = now + Duration::from_secs(seconds);
+            assert!(!complaints.is_due("refused", now) && !complaints.is_due("no answer", now));
+        }
+        assert!(complaints.is_due("refused", now + COMPLAINT_PAUSE));
+        let told = (0..1_000).filter(|number| complaints.is_due(&number.to_string(), now)).count();
+        assert!(told < MOST_COMPLAINTS, "{told} reasons that differ");
+    }
+
+    #[test]
     fn pauses_grow_to_a_bound() {
-        let mut backoff = Backoff::default();
+        let longest = Duration::from_secs(5);
+        let mut backoff = Backoff::up_to(longest);
         let first = backoff.next();
         assert!(first >= Backoff::SHORTEST / 2 && first <= Backoff::SHORTEST * 3 / 2);
         for _ in 0..100 {
-            assert!(backoff.next() <= Backoff::LONGEST * 3 / 2);
+            assert!(backoff.next() <= longest * 3 / 2);
         }
     }
 }

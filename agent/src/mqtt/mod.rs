@@ -13,6 +13,7 @@
 //! makes up for ([`Client::report`]).
 
 mod driver;
+mod events;
 mod session;
 mod settings;
 #[cfg(feature = "tls")]
@@ -25,9 +26,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
 
-pub use settings::{Protocol, Settings, Tls, Will, WillSource};
+pub use events::Events;
+pub use settings::{Protocol, Settings, Telling, Tls, Will, WillSource};
 
 use driver::Link;
 
@@ -120,6 +121,11 @@ impl Client {
         self.link.is_up()
     }
 
+    /// Why no connection is up, for people; `None` while one is.
+    pub fn outage(&self) -> Option<String> {
+        self.link.outage()
+    }
+
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         self.link.counters()
@@ -154,7 +160,7 @@ pub struct Counters {
 
 /// Starts to connect, on the current tokio runtime, and goes on until [`Client::close`] or until the receiver is
 /// dropped.
-pub fn connect(settings: Settings) -> (Client, mpsc::Receiver<Event>) {
+pub fn connect(settings: Settings) -> (Client, Events) {
     let (link, events) = driver::start(settings);
     (Client { link }, events)
 }

@@ -42,6 +42,16 @@ pub struct Will {
 /// Asked for a Will before each attempt to connect.
 pub type WillSource = Arc<dyn Fn() -> Option<Will> + Send + Sync>;
 
+/// Who says in the log that a connection came or went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Telling {
+    /// The connection itself.
+    #[default]
+    Connection,
+    /// Its user, who learns it by events. The connection whispers: at level DEBUG.
+    User,
+}
+
 /// Where the broker is and how to speak to it.
 #[derive(Clone)]
 pub struct Settings {
@@ -67,6 +77,10 @@ pub struct Settings {
     pub window: u16,
     /// Events that may wait for the receiver.
     pub event_room: usize,
+    /// About the longest pause between two attempts to connect.
+    pub longest_pause: Duration,
+    /// Who tells of it.
+    pub telling: Telling,
 }
 
 impl Settings {
@@ -84,6 +98,8 @@ impl Settings {
             will: None,
             window: DEFAULT_WINDOW,
             event_room: DEFAULT_EVENT_ROOM,
+            longest_pause: DEFAULT_LONGEST_PAUSE,
+            telling: Telling::Connection,
         }
     }
 }
@@ -95,5 +111,7 @@ pub(super) const DEFAULT_MAX_PACKET: u32 = 1 << 20;
 /// As many as mosquitto acknowledges in one go when told `max_inflight_messages 1000`; a broker's lower receive
 /// maximum wins.
 pub(super) const DEFAULT_WINDOW: u16 = 1_000;
-/// 1,024 messages of 4 KiB are 4 MiB at most; beyond that the socket holds back the broker.
+/// 1,024 messages of 4 KiB are 4 MiB (and 16 MiB the most, of whatever size); beyond that the socket holds back the broker.
 pub(super) const DEFAULT_EVENT_ROOM: usize = 1_024;
+/// A broker that is back is found within 7.5 s.
+pub(super) const DEFAULT_LONGEST_PAUSE: Duration = Duration::from_secs(5);

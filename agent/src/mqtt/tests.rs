@@ -66,7 +66,7 @@ impl Drop for Mosquitto {
 }
 
 /// The next event that is not a failed attempt to connect.
-async fn next(events: &mut mpsc::Receiver<Event>) -> Event {
+async fn next(events: &mut Events) -> Event {
     let mut failures = Vec::new();
     let event = timeout(Duration::from_secs(20), async {
         loop {
@@ -283,8 +283,10 @@ async fn after_a_lost_broker_the_connection_comes_back_without_subscriptions() {
     drop(broker);
     assert!(matches!(timeout(Duration::from_secs(20), events.recv()).await.unwrap(), Some(Event::Down(_))));
     assert_eq!(client.publish("t", Bytes::new(), false, 1), Err(Unsent::Offline));
+    assert!(client.outage().is_some_and(|reason| !reason.is_empty()));
     let _broker = Mosquitto::start_on(port, "").unwrap();
     assert_eq!(next(&mut events).await, Event::Up);
+    assert_eq!(client.outage(), None);
     client.publish("t", Bytes::new(), false, 2).unwrap();
     assert_eq!(next(&mut events).await, Event::Acked(2));
 }

@@ -11,7 +11,8 @@ use resolver_core::wire::Name;
 use serde::Deserialize;
 
 use super::enrolment::{Enrolled, Enrolment, ServiceEntry};
-use crate::config::{Broker, Document, Log, Metrics, Problem};
+use super::view::SharedView;
+use crate::config::{self, Broker, Document, Log, Metrics, Problem};
 use crate::keys;
 
 /// The file.
@@ -193,7 +194,8 @@ impl Config {
                 }
                 let keys = zone.keys.iter().map(|value| keys::public_from_config(value, &self.base));
                 let keys = keys.collect::<Result<_, _>>().map_err(|error| {
-                    Problem::new(key("keys"), error, "give the .pub file's name or its line of base64")
+                    let remedy = error.remedy("give the .pub file's name or its line of base64");
+                    Problem::new(key("keys"), error, remedy)
                 })?;
                 Ok(ZoneSetup { apex, keys })
             })
@@ -224,6 +226,13 @@ impl Config {
 }
 
 impl Document for Config {
+    fn try_out(&self) -> Result<(), String> {
+        config::check_state_dir(self.state_dir().as_deref()).map_err(Problem::told)?;
+        let zones = self.zones().map_err(Problem::told)?;
+        // Takes addresses alone.
+        SharedView::new(self, &zones).map(drop).map_err(|error| error.to_string())
+    }
+
     fn complete(&mut self, base: &Path) -> Result<(), Problem> {
         self.base = base.to_owned();
         let valid = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
@@ -303,6 +312,10 @@ impl Document for Config {
         Ok(())
     }
 
+    fn warnings(&self) -> Vec<Problem> {
+        self.broker.warning().into_iter().collect()
+    }
+
     fn log(&self) -> &Log {
         &self.log
     }
@@ -333,7 +346,6 @@ const MAX_ZONES: usize = 10_000;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config;
 
     const KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 

@@ -81,7 +81,8 @@ impl Enrolment {
             Problem::new("name", "is no name of a node", "use 1 to 40 letters, digits, - or _")
         })?;
         let key = keys::load_secret(&self.key).map_err(|error| {
-            Problem::new("enrolment.key", error, "make one with `fingerpost keygen`, and enrol its .pub")
+            let remedy = error.remedy("make one with `fingerpost keygen`, and enrol its .pub");
+            Problem::new("enrolment.key", error, remedy)
         })?;
         let file = self.certificate.display();
         let remedy = "have an operator make one for this node with `fingerpost enroll`";

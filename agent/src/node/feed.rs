@@ -12,18 +12,19 @@ use resolver_core::Feed;
 use resolver_core::feed::follow::{Link, Phase, SubscriptionAction};
 use resolver_core::feed::{FeedError, FeedMemory, Subscription, ZoneFeed, ZoneStatus};
 use resolver_core::records::ZoneId;
-use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ZoneSetup};
 use super::life::OwnLife;
+use super::pace::Pace;
 use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
-use super::{Error, clock, memory, report};
+use super::{Error, clock, report};
 use crate::config::Problem;
+use crate::memory;
 use crate::metrics::Counter;
-use crate::mqtt::{Client, Event, Unsent};
+use crate::mqtt::{Client, Event, Events, Unsent};
 
 /// The feed and what is told of it.
 pub(super) struct Follower {
@@ -135,7 +136,7 @@ pub(super) async fn follow(
     view: Arc<SharedView>,
     own: Option<Arc<OwnLife>>,
     client: Client,
-    mut events: mpsc::Receiver<Event>,
+    mut events: Events,
     stop: CancellationToken,
 ) {
     let mut complaints = Complaints::default();
@@ -195,28 +196,20 @@ fn send(client: &Client, subscription: &Subscription) -> Result<(), Unsent> {
     }
 }
 
-/// Refusals in the log: each kind at most once in a while, with how many were left out. All are counted by the core.
+/// Refusals in the log: one in a while. All are counted by the core.
 #[derive(Default)]
-struct Complaints {
-    last: Option<Instant>,
-    silent: u64,
-}
+struct Complaints(Pace);
 
 impl Complaints {
     fn hear(&mut self, topic: &str, error: FeedError) {
-        if self.last.is_some_and(|last| last.elapsed() < COMPLAINT_PAUSE) {
-            self.silent += 1;
-            return;
-        }
+        let Some(others_since_last) = self.0.step(Instant::now()) else { return };
         let remedy = match error {
             FeedError::Signature => Some(Trouble::Signature.remedy()),
             FeedError::Oversize => Some(Trouble::Oversize.remedy()),
             FeedError::Version => Some("upgrade this node"),
             _ => None,
         };
-        tracing::warn!(topic, remedy, others_since_last = self.silent, "a message is refused: {error}");
-        self.last = Some(Instant::now());
-        self.silent = 0;
+        tracing::warn!(topic, remedy, others_since_last, "a message is refused: {error}");
     }
 }
 
@@ -269,8 +262,6 @@ const COVERAGE: usize = 1 << 17;
 const STEPS_AT_ONCE: usize = 64;
 /// When to try again a subscription for which there was no room.
 const RETRY: Duration = Duration::from_millis(20);
-/// A forger can send thousands of messages a second; a log file should not notice.
-const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// Phases flicker while a gap is fetched; people read slower.
 const PHASE_PAUSE: Duration = Duration::from_millis(100);
 /// When to look for trouble, which may be that nothing happens.

@@ -15,13 +15,14 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::life::message::{MAX_NOTICE, parse_certificate};
 use resolver_core::life::{
-    Announcement, Delivery, End, Heard, Life, LifeCounters, NodeError, Settings, Transmit,
+    Announcement, Delivery, End, Heard, Life, LifeCounters, MAX_BOOT, NodeError, Settings, Transmit,
 };
 use resolver_core::view::View;
 
 use super::config::Config;
 use super::enrolment::Enrolled;
-use super::{Error, clock};
+use super::pace::Pace;
+use super::{Error, clock, state};
 use crate::config::Problem;
 use crate::mqtt::{Client, Unsent, Will, WillSource};
 
@@ -35,10 +36,14 @@ pub(super) struct OwnLife {
 
 /// What is only the feed task's.
 struct Speech {
-    /// The birth of this connection is not published, so its topic is not subscribed to yet.
-    listens: bool,
+    /// There is a connection on which the node's own topic is not subscribed to yet.
+    is_deaf: bool,
     out: Vec<u8>,
     load: Load,
+    /// Lines of the log about messages on the node's own topic.
+    outdated: Pace,
+    overwritten: Pace,
+    refused: Pace,
 }
 
 impl OwnLife {
@@ -71,7 +76,14 @@ impl OwnLife {
         };
         let life = Life::new(enrolled.identity, announcement, settings, clock::now()).map_err(refused)?;
         let room = config.payload_limit.clamp(MAX_NOTICE, DEFAULT_PAYLOAD_LIMIT);
-        let speech = Speech { listens: false, out: vec![0; room], load: Load::default() };
+        let speech = Speech {
+            is_deaf: false,
+            out: vec![0; room],
+            load: Load::default(),
+            outdated: Pace::default(),
+            overwritten: Pace::default(),
+            refused: Pace::default(),
+        };
         Ok(Arc::new(Self { life: Mutex::new(life), speech: Mutex::new(speech), expiry }))
     }
 
@@ -89,22 +101,47 @@ impl OwnLife {
     }
 
     pub(super) fn handle_link(&self, link: Link) {
-        self.speech.lock().listens = false;
+        self.speech.lock().is_deaf = link == Link::Up;
         self.life.lock().handle_link(link, clock::now());
     }
 
     /// False if the message is on another topic than the node's own.
     pub(super) fn handle_message(&self, topic: &str, payload: &[u8]) -> bool {
-        match self.life.lock().handle_message(topic, payload, clock::now()) {
+        let heard = self.life.lock().handle_message(topic, payload, clock::now());
+        match heard {
             Err(NodeError::Topic) => return false,
             Ok(Heard::Own) => {}
-            Ok(Heard::Overwritten) => tracing::info!(topic, "another message stands where our birth belongs"),
-            Ok(Heard::Outdated) => tracing::warn!(
-                topic,
-                remedy = "see whether another node has this one's key; after a restored backup it is well",
-                "a later message of this node's own key is there: connecting anew to go beyond it"
-            ),
-            Err(error) => tracing::warn!(topic, "somebody else writes on our topic: {error}"),
+            Ok(Heard::Outdated) => {
+                if let Some(others_since_last) = self.speech.lock().outdated.step(Instant::now()) {
+                    tracing::warn!(
+                        topic,
+                        others_since_last,
+                        remedy =
+                            "see whether another node has this one's key; after a restored backup it is well",
+                        "a later message of this node's own key is there: connecting anew to go beyond it"
+                    );
+                }
+            }
+            // Anybody whom the broker lets write there can cause these.
+            Ok(Heard::Overwritten) => {
+                if let Some(others_since_last) = self.speech.lock().overwritten.step(Instant::now()) {
+                    tracing::info!(
+                        topic,
+                        others_since_last,
+                        "another message stands where our birth belongs"
+                    );
+                }
+            }
+            Err(error) => {
+                if let Some(others_since_last) = self.speech.lock().refused.step(Instant::now()) {
+                    tracing::warn!(
+                        topic,
+                        others_since_last,
+                        remedy = "let no other client write there: the broker's access rules",
+                        "somebody else writes on our topic: {error}"
+                    );
+                }
+            }
         }
         true
     }
@@ -116,17 +153,19 @@ impl OwnLife {
     /// Publishes what is to be published.
     pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, client: &Client) {
         let now = clock::now();
-        let Speech { listens, out, load } = &mut *self.speech.lock();
+        let Speech { is_deaf, out, load, .. } = &mut *self.speech.lock();
         let load = load.look();
+        if *is_deaf {
+            // Before the birth, which would overwrite the only sign that this incarnation is behind an earlier one. It fails
+            // only where the birth cannot be sent either.
+            let topic = self.life.lock().topic();
+            *is_deaf = client.subscribe(&topic, true).is_err();
+        }
         while let Some(transmit) = {
             let mut life = self.life.lock();
             life.poll_transmit(feed, view, load, now, out)
         } {
             publish(client, &transmit, &out[..transmit.length]);
-            if transmit.delivery == Delivery::Assured && !*listens {
-                // After the birth, so that no earlier word of ours comes back.
-                *listens = client.subscribe(&transmit.topic, true).is_ok();
-            }
         }
         let reconnects = self.life.lock().poll_reconnect(now);
         if reconnects {
@@ -172,12 +211,23 @@ fn publish(client: &Client, transmit: &Transmit, payload: &[u8]) {
 /// Higher with each start: what was kept last and one more, or the time in seconds where that is higher, so that
 /// neither a lost file nor a lost clock leads back.
 fn count_start(state_dir: Option<&Path>) -> u64 {
-    let Some(file) = state_dir.map(|directory| directory.join(BOOT_FILE)) else { return unix_seconds() };
-    let kept = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    let boot = kept.map_or(0, |kept| kept.saturating_add(1)).max(unix_seconds());
-    let beside = file.with_extension("tmp");
-    let saved = fs::write(&beside, format!("{boot}\n")).and_then(|()| fs::rename(&beside, &file));
-    if let Err(error) = saved {
+    let Some(directory) = state_dir else { return unix_seconds() };
+    let file = directory.join(BOOT_FILE);
+    let text = state::read(&file).ok().and_then(|octets| String::from_utf8(octets).ok());
+    let kept = text.and_then(|text| text.trim().parse::<u64>().ok());
+    let kept = kept.filter(|kept| {
+        let has_room = *kept < MAX_BOOT;
+        if !has_room {
+            tracing::warn!(
+                file = %file.display(), kept, most = MAX_BOOT - 1,
+                remedy = "nothing: the count goes on from the clock; see who wrote the file",
+                "the count of starts is higher than an incarnation has room for, and is not used"
+            );
+        }
+        has_room
+    });
+    let boot = kept.map_or(0, |kept| kept + 1).max(unix_seconds());
+    if let Err(error) = state::replace(directory, BOOT_FILE, format!("{boot}\n").as_bytes()) {
         tracing::warn!(file = %file.display(), %error, "the count of starts is not kept; the clock has to do");
     }
     boot
@@ -226,6 +276,9 @@ const LOAD_PAUSE: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::super::tests::make_fifo;
     use super::*;
 
     #[test]
@@ -241,6 +294,24 @@ mod tests {
         assert_eq!(count_start(Some(&directory)), now + 1_000_001);
         fs::write(directory.join(BOOT_FILE), "damaged").unwrap();
         assert!(count_start(Some(&directory)) >= now);
+        // A count without room for it is neither used nor kept.
+        for too_high in [MAX_BOOT, u64::MAX] {
+            fs::write(directory.join(BOOT_FILE), format!("{too_high}\n")).unwrap();
+            let boot = count_start(Some(&directory));
+            assert!(boot >= now && boot <= now + 10, "{boot}");
+            assert_eq!(fs::read_to_string(directory.join(BOOT_FILE)).unwrap(), format!("{boot}\n"));
+        }
+        fs::write(directory.join(BOOT_FILE), format!("{}\n", MAX_BOOT - 1)).unwrap();
+        assert_eq!(count_start(Some(&directory)), MAX_BOOT);
+        let mode = fs::metadata(directory.join(BOOT_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // What would keep its reader or its writer waiting.
+        for name in [BOOT_FILE, "starts.tmp"] {
+            let _ = fs::remove_file(directory.join(name));
+            make_fifo(&directory.join(name));
+        }
+        assert!(count_start(Some(&directory)) >= now);
+        assert!(fs::metadata(directory.join(BOOT_FILE)).unwrap().is_file());
         assert!(count_start(Some(Path::new("/nowhere/at/all"))) >= now);
         fs::remove_dir_all(directory).unwrap();
     }

@@ -16,7 +16,7 @@ mod enrolment;
 mod feed;
 mod life;
 mod lock;
-mod memory;
+mod pace;
 mod report;
 mod state;
 mod tcp;

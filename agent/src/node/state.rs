@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,8 +77,8 @@ impl StateFiles {
     pub(super) fn open(directory: PathBuf, view: &SharedView) -> Result<Self, Error> {
         let probe = directory.join("probe.tmp");
         let usable = fs::create_dir_all(&directory)
-            .and_then(|()| fs::write(&probe, b""))
-            .and_then(|()| fs::remove_file(&probe));
+            .and_then(|()| create(&probe))
+            .and_then(|_| fs::remove_file(&probe));
         // A full disk is no reason not to serve what is there.
         match usable {
             Err(error) if error.kind() != io::ErrorKind::StorageFull => {
@@ -101,7 +101,7 @@ impl StateFiles {
     pub(super) fn load(&self, view: &SharedView) {
         for file in &self.zones {
             let began = Instant::now();
-            let result = fs::read(&file.path).map_err(Damage::Io).and_then(|octets| {
+            let result = read(&file.path).map_err(Damage::Io).and_then(|octets| {
                 let image = Image::read(&octets, &file.apex).map_err(Damage::Image)?;
                 view.load(file.zone, image.rrsets(), image.position).map_err(Damage::Refused)?;
                 Ok((image.position, image.rrset_count))
@@ -157,9 +157,7 @@ impl StateFiles {
         let result = write_zone(&temporary, file, view, budget);
         match result {
             Ok(Attempt::Saved(position)) => {
-                fs::rename(&temporary, &file.path)?;
-                // The new name is durable only with its directory.
-                File::open(&self.directory)?.sync_all()?;
+                rename(&temporary, &file.path, &self.directory)?;
                 Ok(Attempt::Saved(position))
             }
             other => {
@@ -176,9 +174,41 @@ enum Attempt {
     Changed,
 }
 
+/// A regular file's content: another kind could keep its reader waiting for ever.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let mut octets = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// Replaces the file `name` in `directory` by one with `octets`; durable once this returns.
+pub(super) fn replace(directory: &Path, name: &str, octets: &[u8]) -> io::Result<()> {
+    let path = directory.join(name);
+    let temporary = path.with_extension("tmp");
+    let mut file = create(&temporary)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    rename(&temporary, &path, directory)
+}
+
 /// A new file that only its owner can read: a zone may hold names that are nobody else's business.
 fn create(path: &Path) -> io::Result<File> {
+    // To open one could take for ever.
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        fs::remove_file(path)?;
+    }
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn rename(from: &Path, to: &Path, directory: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    // The new name is durable only with its directory.
+    File::open(directory)?.sync_all()
 }
 
 /// Writes `file`'s zone to `path`, `budget` owners under each read lock, so that neither queries nor the feed wait for

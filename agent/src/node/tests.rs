@@ -154,6 +154,29 @@ fn a_damaged_or_foreign_file_is_reported_and_left_alone() {
     assert_eq!(state(&fresh, 0), state(&view, 0));
 }
 
+/// Makes a FIFO, which nobody writes to or reads from.
+pub(super) fn make_fifo(path: &Path) {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn a_fifo_in_place_of_a_file_keeps_nobody_waiting() {
+    let scratch = Scratch::new();
+    let (_, view) = node(&["example.org"], "");
+    fill(&view, 0, 20);
+    for name in ["example,org.zone", "example,org.tmp", "probe.tmp"] {
+        make_fifo(&scratch.0.join(name));
+    }
+    let (_, fresh) = node(&["example.org"], "");
+    let files = StateFiles::open(scratch.0.clone(), &fresh).unwrap();
+    files.load(&fresh);
+    assert_eq!((state(&fresh, 0).0, files.tally.damaged.load(Ordering::Relaxed)), (None, 1));
+    // The next save puts a file in its place.
+    assert_eq!(files.save(0, &view).unwrap(), Some(POSITION));
+    files.load(&fresh);
+    assert_eq!(state(&fresh, 0), state(&view, 0));
+}
+
 #[test]
 fn a_full_disk_costs_nothing_but_the_newest_state() {
     let scratch = Scratch::new();

@@ -12,9 +12,10 @@ use resolver_core::records::{Cell, Change, IndexSlot, Memory, ZoneId, ZoneSlot};
 use resolver_core::view::{Applied, ApplyError};
 use resolver_core::wire::Name;
 
+use super::Error;
 use super::config::{Config, ZoneSetup};
-use super::{Error, memory};
 use crate::config::Problem;
+use crate::memory;
 
 /// The records of a node, for all its threads.
 pub(super) struct SharedView {

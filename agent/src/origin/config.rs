@@ -11,11 +11,14 @@ use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::wire::{Name, Rtype};
 use serde::Deserialize;
 
+use super::engine::Engine;
 use super::publisher::{self, DEFAULT_RING, MIN_PAYLOAD_LIMIT};
+use super::run::Error;
 use super::tsig::{Algorithm, Key};
 use super::update::Permit;
 use super::zonefile;
-use crate::config::{Broker, Document, Log, Metrics, Problem};
+use crate::access;
+use crate::config::{self, Broker, Document, Log, Metrics, Problem};
 use crate::keys::{self, KeyError};
 
 /// The file.
@@ -299,15 +302,19 @@ impl Zone {
         })?;
         let key = keys::load_secret(&base.join(&self.key)).map_err(|error| {
             let remedy = match &error {
-                KeyError::Io(_, cause) if cause.kind() == ErrorKind::PermissionDenied => {
-                    "make the user that runs the origin its owner: chown fingerpost: FILE"
+                KeyError::Io(path, cause) if cause.kind() == ErrorKind::PermissionDenied => {
+                    let standing = access::standing(path);
+                    format!(
+                        "{standing}: make the user that runs the origin its owner: chown fingerpost: FILE"
+                    )
                 }
-                _ => "make a key with `fingerpost keygen FILE`",
+                _ => error.remedy("make a key with `fingerpost keygen FILE`"),
             };
             Problem::new(part("key"), error, remedy)
         })?;
-        if self.capacity == 0 {
-            return Err(Problem::new(part("capacity"), "0 RRsets", "leave it out: 2,000,000"));
+        if !(1..=MAX_CAPACITY).contains(&self.capacity) {
+            let what = format!("must be 1 to {MAX_CAPACITY}");
+            return Err(Problem::new(part("capacity"), what, "leave it out: 2000000"));
         }
         let mut permits = BTreeMap::new();
         let whole = self.update_keys.iter().map(|key| (key, "update_keys", Ok(Permit::default())));
@@ -372,21 +379,24 @@ impl Grant {
 impl Document for Config {
     /// A zone that the journal has would start with a bad file too, but nobody who asks wants that.
     fn try_out(&self) -> Result<(), String> {
-        let told =
-            |problem: Problem| format!("key {}: {}\n  remedy: {}", problem.key, problem.what, problem.remedy);
-        let keys = self.tsig_keys().map_err(told)?;
-        for ZoneSetup { apex, file, .. } in self.zones(&keys).map_err(told)? {
-            let zone = zonefile::load(&apex, &file).and_then(|zone| zone.incomplete.map_or(Ok(()), Err));
-            zone.map_err(|error| format!("key zone.file (of \"{apex}\"): {error}"))?;
+        config::check_state_dir(self.state_dir().as_deref()).map_err(Problem::told)?;
+        let keys = self.tsig_keys().map_err(Problem::told)?;
+        for setup in self.zones(&keys).map_err(Problem::told)? {
+            let ZoneSetup { apex, file, .. } = &setup;
+            let zone = zonefile::load(apex, file)
+                .and_then(|zone| zone.incomplete.map_or(Ok(zone.rrsets), Err))
+                .map_err(|error| format!("key zone.file (of \"{apex}\"): {error}"))?;
+            Engine::try_zone(self, setup, zone).map_err(|error| Error::Engine(error).to_string())?;
         }
         Ok(())
     }
 
-    /// Secrets that are short, and public keys beside secret ones that are not theirs.
+    /// Secrets that are short, public keys beside secret ones that are not theirs, and a password that others can read.
     fn warnings(&self) -> Vec<Problem> {
         let keys = self.tsig_keys().unwrap_or_default();
         let short = self.tsig_list.iter().zip(&keys).filter_map(|(tsig, key)| tsig.warning(key));
-        short.chain(self.zone_list.iter().filter_map(|zone| zone.warning(&self.base))).collect()
+        let strange = self.zone_list.iter().filter_map(|zone| zone.warning(&self.base));
+        short.chain(strange).chain(self.broker.warning()).collect()
     }
 
     fn complete(&mut self, base: &Path) -> Result<(), Problem> {
@@ -466,6 +476,8 @@ fn first_double<'n>(names: &mut [&'n Name]) -> Option<&'n Name> {
 const MIN_SECRET: usize = 16;
 /// A quarter of the largest MQTT packet that nodes take.
 const MAX_PAYLOAD_LIMIT: usize = 262_144;
+/// 6 GiB of addresses; the store numbers cells in 32 bits.
+const MAX_CAPACITY: u32 = 100_000_000;
 /// With fewer, a node that blinks has to take buckets; half of it is what a bucket may lag.
 const MIN_RING: u32 = 4;
 /// 256 MiB at the broker, at the default payload limit.
@@ -475,7 +487,6 @@ const MAX_RING: u32 = 65_536;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config;
 
     fn parse(name: &str, change: impl Fn(String) -> String) -> Result<Config, config::Error> {
         let directory =
@@ -503,6 +514,9 @@ mod tests {
         let sample = include_str!("../../../config/origin.toml");
         let config = parse("sample", |_| sample.to_owned()).unwrap();
         assert_eq!(config.zone_list.len(), 1);
+        // A node may run from the same directory.
+        let node: toml::Table = include_str!("../../../config/node.toml").parse().unwrap();
+        assert!(!config.state_dir().unwrap().ends_with(node["state_dir"].as_str().unwrap()));
         let zone = include_bytes!("../../../config/zones/example.org.zone");
         let apex = "example.org".parse().unwrap();
         let zone = zonefile::parse(&apex, zone, Path::new("sample")).unwrap();
@@ -578,7 +592,9 @@ mod tests {
 
     #[test]
     fn each_fault_names_key_and_remedy() {
-        let faults: [(&str, &str, &str); 9] = [
+        let faults: [(&str, &str, &str); 11] = [
+            ("file = \"zone\"", "file = \"zone\"\ncapacity = 0", "zone.capacity"),
+            ("file = \"zone\"", "file = \"zone\"\ncapacity = 100000001", "zone.capacity"),
             ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "secret = \"MDEy\"", "tsig.secret"),
             ("secret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"", "", "tsig.secret"),
             ("update_keys = [\"k.\"]", "update_keys = [\"l\"]", "zone.update_keys"),

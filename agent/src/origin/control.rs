@@ -1,7 +1,7 @@
 //! Orders to a running origin, through a socket in its state directory that only its own user can reach.
 //!
-//! One line each way: `reload ZONE`, `reload-forced ZONE` (ZONE may be `*`), `new-epoch ZONE` or `new-epoch ZONE EPOCH`;
-//! answered by `ok …` or `refused …`, once it is done.
+//! One line each way: `reload ZONE` (ZONE may be `*`), `new-epoch ZONE` or `new-epoch ZONE EPOCH`, each verb also with
+//! `-forced`; answered by `ok …` or `refused …`, once it is done.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +32,8 @@ pub enum Request {
         zone: Name,
         /// Its number; the time in seconds without one.
         epoch: Option<u32>,
+        /// Even if it is far ahead of the clock.
+        forced: bool,
     },
 }
 
@@ -41,15 +43,18 @@ impl Request {
         match self {
             Self::Reload { zone, forced: false } => format!("reload {}", name(zone)),
             Self::Reload { zone, forced: true } => format!("reload-forced {}", name(zone)),
-            Self::BeginEpoch { zone, epoch: None } => format!("new-epoch {zone}"),
-            Self::BeginEpoch { zone, epoch: Some(epoch) } => format!("new-epoch {zone} {epoch}"),
+            Self::BeginEpoch { zone, epoch, forced } => {
+                let verb = if *forced { "new-epoch-forced" } else { "new-epoch" };
+                let epoch = epoch.map_or(String::new(), |epoch| format!(" {epoch}"));
+                format!("{verb} {zone}{epoch}")
+            }
         }
     }
 
     fn parse(line: &str) -> Option<Self> {
         let (verb, rest) = line.trim_end().split_once(' ')?;
         let (zone, epoch) = match rest.split_once(' ') {
-            Some((zone, epoch)) if verb == "new-epoch" => (zone, Some(epoch.parse().ok()?)),
+            Some((zone, epoch)) if verb.starts_with("new-epoch") => (zone, Some(epoch.parse().ok()?)),
             Some(_) => return None,
             None => (rest, None),
         };
@@ -57,7 +62,8 @@ impl Request {
         match verb {
             "reload" => Some(Self::Reload { zone, forced: false }),
             "reload-forced" => Some(Self::Reload { zone, forced: true }),
-            "new-epoch" => Some(Self::BeginEpoch { zone: zone?, epoch }),
+            "new-epoch" => Some(Self::BeginEpoch { zone: zone?, epoch, forced: false }),
+            "new-epoch-forced" => Some(Self::BeginEpoch { zone: zone?, epoch, forced: true }),
             _ => None,
         }
     }
@@ -137,10 +143,13 @@ async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
             None => format!("no zone {zone} here"),
         })
     };
+    let caution = |forced| if forced { Caution::Forced } else { Caution::Usual };
     match order {
-        Request::BeginEpoch { zone, epoch } => desk.begin_epoch(find(&zone)?, epoch).await,
+        Request::BeginEpoch { zone, epoch, forced } => {
+            desk.begin_epoch(find(&zone)?, epoch, caution(forced)).await
+        }
         Request::Reload { zone, forced } => {
-            let caution = if forced { Caution::Forced } else { Caution::Usual };
+            let caution = caution(forced);
             let (zones, unstarted) = match zone {
                 Some(zone) => (vec![find(&zone)?], &[][..]),
                 None => {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use ed25519_dalek::VerifyingKey;
 use parking_lot::Mutex;
-use resolver_core::life::message::open_notice;
+use resolver_core::life::message::{MAX_NOTICE, open_notice};
 use resolver_core::life::{NodeTopic, NodeTopicKind, Notice, Presence, Trust};
 
 use crate::metrics::{Kind, Registry};
@@ -63,8 +63,12 @@ impl Devices {
         Some(filter.as_str().to_owned())
     }
 
-    /// False if the message is not on a node's topic.
+    /// False if the message is not authentic: as long as no notice is, on another topic, or not to be believed. At
+    /// most one signature check for each operator and one more.
     pub(super) fn handle_message(&self, topic: &str, payload: &[u8]) -> bool {
+        if payload.len() > MAX_NOTICE {
+            return false;
+        }
         let Some(NodeTopic { kind: NodeTopicKind::Notice, region, node }) =
             NodeTopic::parse(&self.root, topic)
         else {
@@ -75,9 +79,10 @@ impl Devices {
         let key = (region.as_str().to_owned(), node.as_str().to_owned());
         if payload.is_empty() {
             self.nodes.lock().remove(&key);
-        } else if let Ok(notice) = open_notice(&trust, region, node, payload) {
-            self.note(key, &notice);
+            return true;
         }
+        let Ok(notice) = open_notice(&trust, region, node, payload) else { return false };
+        self.note(key, &notice);
         true
     }
 
@@ -120,7 +125,6 @@ mod tests {
     use super::*;
     use crate::enrolment::{Allowed, issue};
     use ed25519_dalek::SigningKey;
-    use resolver_core::life::message::MAX_NOTICE;
     use resolver_core::life::{Announcement, End, Identifier, Identity, seal_birth, seal_end};
 
     #[test]
@@ -152,7 +156,9 @@ mod tests {
             out[..length].to_vec()
         };
         assert!(!devices.handle_message("f/z/example/head", b"x"));
-        assert!(devices.handle_message("f/n/us/n1", &birth(1, 2_048)), "copied");
+        assert!(!devices.handle_message("f/n/us/n1", &birth(1, 2_048)), "copied");
+        let padded = [birth(1, 2_048), vec![0; MAX_NOTICE]].concat();
+        assert!(!devices.handle_message("f/n/eu/n1", &padded), "too long");
         assert!(!registry.render().contains(line));
         assert!(devices.handle_message("f/n/eu/n1", &birth(1, 2_048)));
         assert!(registry.render().contains(line), "{}", registry.render());

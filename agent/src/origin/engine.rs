@@ -40,6 +40,15 @@ pub enum EngineError {
     Journal(JournalError),
     /// A zone cannot be set up.
     Setup(Box<Name>, SetupError),
+    /// No address space for a zone.
+    Memory {
+        /// The zone.
+        zone: Box<Name>,
+        /// RRsets that it was asked for.
+        capacity: u32,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// The first content of a zone cannot be had.
     File(ZoneFileError),
     /// The content of a zone file cannot be published.
@@ -50,6 +59,22 @@ pub enum EngineError {
     Clock(u64),
     /// There is no number for another epoch.
     LastEpoch(Box<Name>),
+    /// There is no number for another epoch, which a ring of another size needs.
+    FixedRing {
+        /// The zone.
+        zone: Box<Name>,
+        /// Slots that its ring has.
+        slots: u32,
+    },
+    /// The epoch that was ordered is so far ahead of the clock that it can only be a slip.
+    FarEpoch {
+        /// The zone.
+        zone: Box<Name>,
+        /// What was ordered.
+        wanted: u32,
+        /// What the clock says.
+        unix: u64,
+    },
     /// The epoch that was ordered is not higher than the last one.
     PastEpoch {
         /// The zone.
@@ -66,6 +91,9 @@ impl fmt::Display for EngineError {
         match self {
             Self::Journal(error) => error.fmt(f),
             Self::Setup(zone, error) => write!(f, "zone {zone}: {error}"),
+            Self::Memory { zone, capacity, error } => {
+                write!(f, "zone {zone}: no address space for {capacity} RRsets: {error}")
+            }
             Self::File(error) => error.fmt(f),
             Self::Refused(zone, error) => write!(f, "zone {zone}: {error}"),
             Self::OutOfStep(zone) => {
@@ -82,6 +110,12 @@ impl fmt::Display for EngineError {
                 "zone {zone}: its epoch is the highest there is; give it a new signing key, clear what the broker retains \
                  of it, and move the journal away"
             ),
+            Self::FixedRing { zone, slots } => write!(f, "zone {zone}: {}", fixed_ring(*slots)),
+            Self::FarEpoch { zone, wanted, unix } => write!(
+                f,
+                "zone {zone}: epoch {wanted} is more than ten years ahead of the clock, which says {unix}, and no later one can \
+                 be lower: give --force if it is meant"
+            ),
             Self::PastEpoch { zone, wanted, past } => {
                 write!(
                     f,
@@ -94,18 +128,25 @@ impl fmt::Display for EngineError {
 
 impl std::error::Error for EngineError {}
 
+/// What keeps a zone from starting whose ring has that many slots.
+fn fixed_ring(slots: u32) -> String {
+    format!(
+        "another `ring` needs a new epoch, but its epoch is the highest there is: put `ring` back to {slots}"
+    )
+}
+
 impl From<JournalError> for EngineError {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
     }
 }
 
-/// How a new version of a zone file is taken.
+/// How an order is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caution {
-    /// A file without SOA or NS records is refused.
+    /// A zone file without SOA or NS records is refused, and so is an epoch that is far ahead of the clock.
     Usual,
-    /// It is taken: SOA and NS records stay, the rest goes.
+    /// It is taken; of such a file's zone, SOA and NS records stay, the rest goes.
     Forced,
 }
 
@@ -164,6 +205,21 @@ pub(super) struct Unstarted {
     pub(super) reason: String,
 }
 
+impl Unstarted {
+    /// The zone that `error` keeps from starting, if it is no reason for others not to start.
+    fn of(error: &EngineError) -> Option<Self> {
+        match error {
+            EngineError::Setup(apex, error @ SetupError::State(_)) => {
+                Some(Self { apex: (**apex).clone(), reason: error.to_string() })
+            }
+            EngineError::FixedRing { zone, slots } => {
+                Some(Self { apex: (**zone).clone(), reason: fixed_ring(*slots) })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Unstarted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: not published since the start: {}", self.apex, self.reason)
@@ -194,7 +250,7 @@ pub struct Engine {
 impl Engine {
     /// Opens the journal and takes up every zone: from the journal where it is there, else from its file. `load` reads
     /// a zone file; `unix` is the time in seconds. A bad file of a zone that the journal has is only logged; and a zone whose
-    /// stored content exceeds what is configured does not keep others from starting.
+    /// stored content exceeds what is configured, or that cannot have another ring, does not keep others from starting.
     pub(super) fn open(
         config: &Config,
         setups: Vec<ZoneSetup>,
@@ -228,12 +284,13 @@ impl Engine {
             match engine.take_up(config, setup, &file, now, unix) {
                 Ok(Some(rrsets)) => fresh.push((index, rrsets)),
                 Ok(None) => drop(engine.reload(index, file, Caution::Usual, now)?),
-                Err(EngineError::Setup(apex, error @ SetupError::State(_))) => {
-                    tracing::error!(zone = %apex, "not published, nor open to updates, until the next start: {error}");
-                    engine.unstarted.push(Unstarted { apex: (*apex).clone(), reason: error.to_string() });
-                    last_failure = Some(EngineError::Setup(apex, error));
+                Err(error) => {
+                    let Some(unstarted) = Unstarted::of(&error) else { return Err(error) };
+                    let Unstarted { apex, reason } = &unstarted;
+                    tracing::error!(zone = %apex, "not published, nor open to updates, until the next start: {reason}");
+                    engine.unstarted.push(unstarted);
+                    last_failure = Some(error);
                 }
-                Err(error) => return Err(error),
             }
         }
         if let Some(error) = last_failure.filter(|_| engine.zones.is_empty()) {

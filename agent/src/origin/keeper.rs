@@ -16,13 +16,12 @@ use resolver_core::feed::follow::{Link, Subscription, SubscriptionAction};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::devices::Devices;
 use super::engine::{Caution, Engine, EngineError, Reload, Request};
 use super::publisher::Publication;
 use super::report::Report;
 use super::server::ReplyTo;
 use super::zonefile::{ZoneFile, ZoneFileError};
-use crate::mqtt::{Client, Event, Unsent};
+use crate::mqtt::{Client, Event, Events, Unsent};
 
 /// What others ask of the keeper.
 pub(super) enum Task {
@@ -36,7 +35,12 @@ pub(super) enum Task {
         done: oneshot::Sender<Result<String, String>>,
     },
     /// A new epoch is wanted.
-    BeginEpoch { zone: usize, epoch: Option<u32>, done: oneshot::Sender<Result<String, String>> },
+    BeginEpoch {
+        zone: usize,
+        epoch: Option<u32>,
+        caution: Caution,
+        done: oneshot::Sender<Result<String, String>>,
+    },
 }
 
 /// See the module.
@@ -44,10 +48,9 @@ pub(super) struct Keeper {
     pub(super) engine: Engine,
     pub(super) root: String,
     pub(super) client: Client,
-    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) events: Events,
     pub(super) tasks: mpsc::Receiver<Task>,
     pub(super) report: Arc<Report>,
-    pub(super) devices: Devices,
     pub(super) clock: Clock,
     pub(super) stop: CancellationToken,
     /// When each zone's publisher wants to be called.
@@ -101,7 +104,7 @@ impl Keeper {
             Input::Nothing => {}
         }
         for _ in 0..MAX_ROUND {
-            let Ok(event) = self.events.try_recv() else { break };
+            let Some(event) = self.events.try_recv() else { break };
             self.handle_event(event);
         }
         let now = self.clock.now();
@@ -149,8 +152,8 @@ impl Keeper {
                 // Nobody may be waiting.
                 let _ = done.send(outcome);
             }
-            Task::BeginEpoch { zone, epoch, done } => {
-                let begun = self.engine.begin_epoch(zone, epoch, now, unix_seconds());
+            Task::BeginEpoch { zone, epoch, caution, done } => {
+                let begun = self.engine.begin_epoch(zone, epoch, caution, now, unix_seconds());
                 // Who was answered finds it in the metrics.
                 self.report.update(&self.engine, &[zone]);
                 let _ = done.send(
@@ -170,7 +173,6 @@ impl Keeper {
         match event {
             Event::Up => self.handle_link(Link::Up, now),
             Event::Down(_) => self.handle_link(Link::Down, now),
-            Event::Message { topic, payload, .. } if self.devices.handle_message(&topic, &payload) => {}
             Event::Message { retain: false, .. } => {}
             Event::Message { topic, payload, .. } => {
                 let zone =
@@ -202,10 +204,6 @@ impl Keeper {
 
     fn handle_link(&mut self, link: Link, now: Instant) {
         self.is_online = link == Link::Up;
-        if let (Link::Up, Some(filter)) = (link, self.devices.filter()) {
-            // The first request on a connection, for which there is always room; without one, the next asks again.
-            let _ = self.client.subscribe(&filter, true);
-        }
         self.held = None;
         for (index, zone) in self.engine.zones.iter_mut().enumerate() {
             zone.publisher.handle_link(link, now);

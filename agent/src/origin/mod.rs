@@ -12,6 +12,8 @@
 //! (RFC 8945), [`zonefile`] and [`diff`]. [`journal`] alone touches the disk. The keeper's thread carries out what they say.
 
 #[cfg(feature = "net")]
+mod births;
+#[cfg(feature = "net")]
 mod config;
 #[cfg(feature = "net")]
 mod control;

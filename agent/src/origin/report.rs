@@ -34,6 +34,7 @@ impl Report {
         let report = Arc::new(Self(Mutex::new(Content { unstarted, ..Content::default() })));
         report.update(engine, &[]);
         let shown = report.clone();
+        let connection = client.clone();
         registry.collect_with(move |out| {
             let content = shown.0.lock();
             zones(out, &content.zones);
@@ -70,18 +71,8 @@ impl Report {
         });
         let shown = report.clone();
         registry.health_with(move || {
-            let content = shown.0.lock();
-            if !content.accepting {
-                return Err("the journal cannot be written".into());
-            }
-            if let Some(unstarted) = content.unstarted.first() {
-                return Err(unstarted.to_string());
-            }
-            match content.zones.iter().find(|zone| zone.superseded) {
-                Some(zone) => Err(format!("{}: the broker has a newer state than ours", zone.apex)),
-                None if content.zones.len() == 1 => Ok("1 zone is published".into()),
-                None => Ok(format!("{} zones are published", content.zones.len())),
-            }
+            let outage = connection.outage();
+            shown.0.lock().health(outage.as_deref())
         });
         report
     }
@@ -107,6 +98,29 @@ impl Report {
         for &index in changed {
             content.zones[index] = report(index);
         }
+    }
+}
+
+impl Content {
+    /// Without a broker updates are still made durable, so that is told and no reason for an error.
+    fn health(&self, outage: Option<&str>) -> Result<String, String> {
+        if !self.accepting {
+            return Err("the journal cannot be written".into());
+        }
+        if let Some(unstarted) = self.unstarted.first() {
+            return Err(unstarted.to_string());
+        }
+        if let Some(zone) = self.zones.iter().find(|zone| zone.superseded) {
+            return Err(format!("{}: the broker has a newer state than ours", zone.apex));
+        }
+        let count = match self.zones.len() {
+            1 => "1 zone is published".to_owned(),
+            count => format!("{count} zones are published"),
+        };
+        Ok(match outage {
+            Some(reason) => format!("{count}\ndegraded: the broker is not reached: {reason}"),
+            None => count,
+        })
     }
 }
 
@@ -202,3 +216,18 @@ const RCODES: [&str; 12] = [
     "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
     "NOTAUTH", "NOTZONE", "other",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_tells_of_a_broker_that_is_not_reached_and_stays_well() {
+        let mut content = Content { accepting: true, ..Content::default() };
+        assert_eq!(content.health(None), Ok("0 zones are published".into()));
+        let degraded = "0 zones are published\ndegraded: the broker is not reached: Connection refused";
+        assert_eq!(content.health(Some("Connection refused")), Ok(degraded.into()));
+        content.accepting = false;
+        assert!(content.health(Some("Connection refused")).is_err(), "the journal weighs more");
+    }
+}

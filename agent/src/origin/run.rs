@@ -22,7 +22,7 @@ use super::keeper::{Clock, Keeper, Task, unix_seconds};
 use super::publisher::SetupError;
 use super::report::Report;
 use super::watch::{self, Source};
-use super::{control, server, zonefile};
+use super::{births, control, server, zonefile};
 
 /// Why an origin ended before it was told to.
 #[derive(Debug)]
@@ -73,6 +73,11 @@ impl Failure for Error {
                 format!("zone {zone}: {error}"),
                 "raise the zone's capacity, or payload_limit at the origin and all nodes",
             ),
+            Self::Engine(error @ EngineError::Memory { .. }) => Problem::new(
+                "zone.capacity",
+                error,
+                "lower the zone's capacity, or raise the limit on the process's address space",
+            ),
             Self::Engine(EngineError::Journal(error)) => Problem::new(
                 "state_dir",
                 error,
@@ -81,6 +86,14 @@ impl Failure for Error {
             Self::Engine(error @ EngineError::OutOfStep(_)) => Problem::new("", error, "start it again"),
             Self::Engine(error @ EngineError::Clock(_)) => {
                 Problem::new("", error, "set the clock, then start it again")
+            }
+            Self::Engine(EngineError::FixedRing { zone, slots }) => Problem::new(
+                "ring",
+                format!("zone {zone}: another size needs a new epoch, but its epoch is the highest there is"),
+                format!("put it back to {slots}"),
+            ),
+            Self::Engine(error @ EngineError::FarEpoch { .. }) => {
+                Problem::new("", error, "order a lower one")
             }
             Self::Engine(error @ EngineError::PastEpoch { .. }) => {
                 Problem::new("", error, "order a higher one")
@@ -106,7 +119,12 @@ impl Failure for Error {
             Self::Engine(EngineError::File(_) | EngineError::Refused(..)) => Blame::Configuration,
             Self::Engine(EngineError::Setup(_, SetupError::Digest)) => Blame::Surroundings,
             Self::Engine(
-                EngineError::Setup(..) | EngineError::LastEpoch(_) | EngineError::PastEpoch { .. },
+                EngineError::Setup(..)
+                | EngineError::Memory { .. }
+                | EngineError::LastEpoch(_)
+                | EngineError::FixedRing { .. }
+                | EngineError::FarEpoch { .. }
+                | EngineError::PastEpoch { .. },
             ) => Blame::Configuration,
             // A journal that is damaged, too: who puts a backup in its place need not touch the service.
             Self::Engine(EngineError::Journal(_) | EngineError::OutOfStep(_) | EngineError::Clock(_))
@@ -166,11 +184,15 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     // From here on, a zone's number is its place in the engine.
     sources.retain(|source| engine.zone_index(&source.apex).is_some());
 
+    let of_births = births::settings(&settings);
     let (client, events) = mqtt::connect(settings);
     let report = Report::register(&context.metrics, &engine, client.clone());
     let operators = config.operators().map_err(Error::Config)?;
     let devices = Devices::new(&config.broker.root, operators, config.payload_limit);
     devices.register(&context.metrics);
+    if let Some(filter) = devices.filter() {
+        births::start(of_births, filter, devices, client.clone(), &context.metrics, context.stop.clone());
+    }
     let desk = Desk {
         sources,
         unstarted: engine.unstarted.clone().into(),
@@ -194,7 +216,6 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         events,
         tasks,
         report,
-        devices,
         clock,
         stop: context.stop.clone(),
         held: None,
@@ -249,9 +270,14 @@ impl Desk {
         }
     }
 
-    pub(super) async fn begin_epoch(&self, zone: usize, epoch: Option<u32>) -> Result<String, String> {
+    pub(super) async fn begin_epoch(
+        &self,
+        zone: usize,
+        epoch: Option<u32>,
+        caution: Caution,
+    ) -> Result<String, String> {
         let (done, outcome) = oneshot::channel();
-        self.order(Task::BeginEpoch { zone, epoch, done }, outcome).await
+        self.order(Task::BeginEpoch { zone, epoch, caution, done }, outcome).await
     }
 
     pub(super) async fn order(

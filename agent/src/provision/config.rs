@@ -15,6 +15,7 @@ use resolver_core::provision::{
 };
 use serde::Deserialize;
 
+use super::check;
 use super::files::Files;
 use crate::config::{self, Problem};
 use crate::keys;
@@ -168,10 +169,13 @@ impl Config {
             zones: limited(self.zones.iter().map(|zone| zone.zone(base)).collect::<Result<_, _>>()?, "zone")?,
             services: limited(self.services.iter().map(ServiceSection::service).collect(), "service")?,
         };
-        block.write(out).map_err(|error| match error {
+        check::host(block.broker.host, &block.network)?;
+        let length = block.write(out).map_err(|error| match error {
             BlockError::Field { field, fault } => Problem::new(field, fault, remedy_for(field)),
             other => Problem::new("", other, "shorten certificates or the list of services"),
-        })
+        })?;
+        check::block(&block)?;
+        Ok(length)
     }
 
     fn broker<'a>(&'a self, files: &'a Files) -> Result<Broker<'a>, Problem> {
@@ -262,7 +266,8 @@ impl ZoneSection {
         })?;
         let keys = self.keys.iter().map(|value| keys::public_from_config(value, base));
         let keys = keys.collect::<Result<Vec<_>, _>>().map_err(|error| {
-            Problem::new(key("keys"), error, "give the .pub file's name or its line of base64")
+            let remedy = error.remedy("give the .pub file's name or its line of base64");
+            Problem::new(key("keys"), error, remedy)
         })?;
         Ok(Zone { apex, keys: limited(keys, "zone.keys")? })
     }

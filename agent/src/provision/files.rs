@@ -27,7 +27,8 @@ impl Files {
         let mut files = Self::default();
         if let Some(EnrolmentSection { certificate, key }) = &config.enrolment {
             let secret = keys::load_secret(&base.join(key)).map_err(|error| {
-                Problem::new("enrolment.key", error, "name a secret key file that `fingerpost keygen` made")
+                let remedy = error.remedy("name a secret key file that `fingerpost keygen` made");
+                Problem::new("enrolment.key", error, remedy)
             })?;
             let certificate = read(base, certificate, "enrolment.certificate")?;
             files.enrolment = Some((certificate_octets(certificate), secret.to_bytes()));
@@ -44,15 +45,24 @@ impl Files {
             files.identity = match (certificate, key) {
                 (None, None) => None,
                 (Some(certificate), Some(key)) => {
-                    let pem = secret(base, key, "broker.tls.key")?;
-                    let key = pem::p256_key(&pem).ok_or_else(|| {
+                    let text = secret(base, key, "broker.tls.key")?;
+                    let key = pem::p256_key(&text).ok_or_else(|| {
                         Problem::new(
                             "broker.tls.key",
                             format!("{} holds no key on P-256", base.join(key).display()),
                             "make one with: openssl ecparam -name prime256v1 -genkey -noout",
                         )
                     })?;
-                    Some((certificate_in(base, certificate, "broker.tls.certificate")?, key))
+                    let certificate = certificate_in(base, certificate, "broker.tls.certificate")?;
+                    let public = pem::public_key(&text);
+                    if public.is_some_and(|public| pem::certified_key(&certificate) != Some(&public)) {
+                        return Err(Problem::new(
+                            "broker.tls.key",
+                            "the key is not that of broker.tls.certificate",
+                            "name the key that the certificate was made for, or have another one made",
+                        ));
+                    }
+                    Some((certificate, key))
                 }
                 _ => {
                     return Err(Problem::new(
@@ -114,9 +124,18 @@ fn pre_shared_key(base: &Path, file: &Path) -> Result<Vec<u8>, Problem> {
 fn certificate_in(base: &Path, file: &Path, key: &str) -> Result<Vec<u8>, Problem> {
     let octets = read(base, file, key)?;
     let certificate = std::str::from_utf8(&octets).ok().and_then(pem::certificate);
-    certificate.ok_or_else(|| {
-        let path = base.join(file);
+    let path = base.join(file);
+    let certificate = certificate.ok_or_else(|| {
         let what = format!("{} does not hold one certificate", path.display());
         Problem::new(key, what, "name a PEM file with one BEGIN CERTIFICATE in it: a board takes no chains")
-    })
+    })?;
+    if pem::certified_key(&certificate).is_none() {
+        let what = format!("the certificate in {} has no key on P-256", path.display());
+        return Err(Problem::new(
+            key,
+            what,
+            "use one with such a key: a board takes no RSA and no other curve",
+        ));
+    }
+    Ok(certificate)
 }

@@ -3,6 +3,7 @@
 //!
 //! The block's form, and where each board keeps it, are the core's ([`resolver_core::provision`]).
 
+mod check;
 mod config;
 mod files;
 mod pem;
@@ -46,6 +47,8 @@ pub enum Error {
     Taken(PathBuf, String),
     /// There is something that is no block.
     Foreign(PathBuf),
+    /// There is more than a block, as in an image of a storage.
+    Longer(PathBuf),
     /// An image that has not the size of the board's storage.
     Size(PathBuf, u64, &'static Board),
 }
@@ -81,6 +84,11 @@ impl fmt::Display for Error {
                 "{} holds something that is no sound block\n  remedy: choose another file, or write over it with --force",
                 path.display()
             ),
+            Self::Longer(path) => write!(
+                f,
+                "{} is longer than a block\n  remedy: for an image of a storage give --into and --board instead of -o; else choose another file, or write over it with --force",
+                path.display()
+            ),
             Self::Size(path, size, board) => write!(
                 f,
                 "{} has {size} octets, the storage of {} has {}\n  remedy: name an image of that storage, or a new file",
@@ -109,36 +117,35 @@ pub fn write(
     existing: Existing,
 ) -> Result<String, Error> {
     let octets = config::block(config).map_err(Error::Config)?;
-    let name = Block::read(&octets).map_err(|error| Error::Block(config.into(), error))?.name;
+    let block = Block::read(&octets).map_err(|error| Error::Block(config.into(), error))?;
+    if board.is_some() {
+        check::payload_limit(&block)
+            .map_err(|problem| Error::Config(crate::config::Error::of_problem(problem, config)))?;
+    }
+    let name = block.name;
     let image = into.zip(board);
     if output.is_none() && image.is_none() {
         return Err(Error::Nowhere);
     }
+    // Nothing is changed before everything is checked.
+    let found = output.map(|path| found_block(path, name, existing)).transpose()?;
+    let found_image = image.map(|(path, board)| found_image(path, board, name, existing)).transpose()?;
     let mut told = String::new();
-    if let Some(path) = output {
+    if let Some((path, found)) = output.zip(found) {
         let failed = |error| Error::Io(path.into(), error);
-        let mut file = open(path).map_err(failed)?;
-        let mut found = Vec::new();
-        (&file).take(MAX_BLOCK as u64 + 1).read_to_end(&mut found).map_err(failed)?;
-        check_existing(path, &found, name, existing)?;
+        let mut file = for_secrets(path, found).map_err(failed)?;
         put(&mut file, 0, &octets).and_then(|()| file.set_len(octets.len() as u64)).map_err(failed)?;
         let _ = writeln!(told, "{}: the block of node {name:?}, {} octets", path.display(), octets.len());
         if let Some(board) = board {
             told += &how_to_flash(board, path);
         }
     }
-    if let Some((path, board)) = image {
+    if let Some(((path, board), found)) = image.zip(found_image) {
         let failed = |error| Error::Io(path.into(), error);
-        let mut file = open(path).map_err(failed)?;
-        match file.metadata().map_err(failed)?.len() {
-            // All zeros are as good as blank: no block, no counters, no state.
-            0 => file.set_len(board.capacity.into()).map_err(failed)?,
-            size if size == u64::from(board.capacity) => {}
-            size => return Err(Error::Size(path.into(), size, board)),
-        }
-        let mut region = read_region(&mut file, board).map_err(failed)?;
-        check_existing(path, &region, name, existing)?;
-        region.fill(0xFF);
+        let mut file = for_secrets(path, found).map_err(failed)?;
+        // All zeros are as good as blank: no block, no counters, no state.
+        file.set_len(board.capacity.into()).map_err(failed)?;
+        let mut region = vec![0xFF; board.config.length as usize];
         region[..octets.len()].copy_from_slice(&octets);
         put(&mut file, board.config.offset.into(), &region).map_err(failed)?;
         let offset = board.config.offset;
@@ -176,9 +183,54 @@ fn check_existing(path: &Path, found: &[u8], name: &str, existing: Existing) -> 
     }
 }
 
-/// A file for secrets: only its owner can read it, even if it was there before.
-fn open(path: &Path) -> io::Result<File> {
-    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+/// The file `path`, if it is there, in which the block of node `name` may take the place of all that there is.
+fn found_block(path: &Path, name: &str, existing: Existing) -> Result<Option<File>, Error> {
+    let failed = |error| Error::Io(path.into(), error);
+    let Some(file) = open(path).map_err(failed)? else { return Ok(None) };
+    let mut found = Vec::new();
+    (&file).take(MAX_BLOCK as u64 + 1).read_to_end(&mut found).map_err(failed)?;
+    check_existing(path, &found, name, existing)?;
+    // Of a sound block, what it would be written as is as long as what was read.
+    let length = Block::read(&found).and_then(|block| block.write(&mut [0; MAX_BLOCK])).unwrap_or(MAX_BLOCK);
+    if existing == Existing::Keep && found.len() > length {
+        return Err(Error::Longer(path.into()));
+    }
+    Ok(Some(file))
+}
+
+/// Likewise an image of the storage of `board`, in which the block may take its place.
+fn found_image(
+    path: &Path,
+    board: &'static Board,
+    name: &str,
+    existing: Existing,
+) -> Result<Option<File>, Error> {
+    let failed = |error| Error::Io(path.into(), error);
+    let Some(mut file) = open(path).map_err(failed)? else { return Ok(None) };
+    match file.metadata().map_err(failed)?.len() {
+        0 => {}
+        size if size == u64::from(board.capacity) => {
+            let region = read_region(&mut file, board).map_err(failed)?;
+            check_existing(path, &region, name, existing)?;
+        }
+        size => return Err(Error::Size(path.into(), size, board)),
+    }
+    Ok(Some(file))
+}
+
+/// A file that is there, to be read and written.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::options().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The file at `path`, made if it was not `found`, for secrets: only its owner can read it.
+fn for_secrets(path: &Path, found: Option<File>) -> io::Result<File> {
+    let Some(file) = found else {
+        return File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    };
     // A device has the rights that it has.
     if file.metadata()?.is_file() {
         file.set_permissions(fs::Permissions::from_mode(0o600))?;

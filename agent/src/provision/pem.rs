@@ -34,6 +34,32 @@ pub(super) fn p256_key(text: &str) -> Option<Vec<u8>> {
     is_whole.then(|| [&[SEQUENCE, 49, INTEGER, 1, 1, OCTET_STRING, 32], scalar, &[0xA0, 10], &P256].concat())
 }
 
+/// The public key, a point on P-256, in a certificate (RFC 5280 section 4.1); `None` if it has none, such as one of RSA.
+pub(super) fn certified_key(certificate: &[u8]) -> Option<&[u8]> {
+    let (content, _) = element(certificate, SEQUENCE)?;
+    let (content, _) = element(content, SEQUENCE)?;
+    let rest = element(content, VERSION).map_or(content, |(_, rest)| rest);
+    let mut rest = element(rest, INTEGER)?.1;
+    for _signature_issuer_validity_subject in 0..4 {
+        rest = element(rest, SEQUENCE)?.1;
+    }
+    let (key, _) = element(rest, SEQUENCE)?;
+    let (algorithm, rest) = element(key, SEQUENCE)?;
+    let (bits, _) = element(rest, BIT_STRING)?;
+    match bits {
+        [0, point @ ..] if algorithm.ends_with(&P256) && point.len() == POINT => Some(point),
+        _ => None,
+    }
+}
+
+/// The public key that the P-256 key in `text` brings with it, as those do that `openssl` makes.
+pub(super) fn public_key(text: &str) -> Option<Vec<u8>> {
+    parts(text).filter_map(|(_, der)| der).find_map(|der| {
+        let at = der.windows(PUBLIC_KEY.len()).position(|part| part == PUBLIC_KEY)? + PUBLIC_KEY.len();
+        Some(der.get(at..at + POINT)?.to_vec())
+    })
+}
+
 /// The parts of a PEM text: label and content, `None` where that is no base64.
 fn parts(text: &str) -> impl Iterator<Item = (&str, Option<Vec<u8>>)> {
     let mut rest = text;
@@ -65,17 +91,23 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 /// The curve's object identifier, as DER has it.
 const P256: [u8; 10] = [0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07];
+/// Octets of a point, uncompressed (SEC 1 section 2.3.3).
+const POINT: usize = 65;
+/// What stands before the point in a key (RFC 5915 section 3).
+const PUBLIC_KEY: [u8; 5] = [0xA1, 68, BIT_STRING, 66, 0];
+const VERSION: u8 = 0xA0;
 const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const SEQUENCE: u8 = 0x30;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// The same key twice, as `openssl ecparam -genkey` and `openssl genpkey` write it. It protects nothing.
-    const SEC1: &str = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\n\
+    pub(in super::super) const SEC1: &str = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\n\
         MHcCAQEEIPmoARacZBMb3xyjiNiwdNmfhxs9r9ciq4p9JObrRMc7oAoGCCqGSM49\n\
         AwEHoUQDQgAEBVQ3z99afRz6cRRRjoepLJydbE4ogHTjdDB4BvMlhCqV3kQKL7tP\n\
         rW8R0vu609WyAx7jZ9ogyO2zru+nTqYppw==\n\
@@ -85,6 +117,48 @@ mod tests {
         2LB02Z+HGz2v1yKrin0k5utExzuhRANCAAQFVDfP31p9HPpxFFGOh6ksnJ1sTiiA\n\
         dON0MHgG8yWEKpXeRAovu0+tbxHS+7rT1bIDHuNn2iDI7bOu76dOpimn\n\
         -----END PRIVATE KEY-----";
+
+    /// Its certificate, another key's, and one of RSA.
+    pub(in super::super) const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBcDCCARWgAwIBAgIUBMFDiR/A3bJwrTgdHq+9vUiKjXkwCgYIKoZIzj0EAwIwDDEKMAgGA1UE\n\
+        AwwBYTAgFw0yNjExMjQxMzIxMjFaGA8yMTI2MTAzMTEzMjEyMVowDDEKMAgGA1UEAwwBYTBZMBMG\n\
+        ByqGSM49AgEGCCqGSM49AwEHA0IABAVUN8/fWn0c+nEUUY6HqSycnWxOKIB043QweAbzJYQqld5E\n\
+        Ci+7T61vEdL7utPVsgMe42faIMjts67vp06mKaejUzBRMB0GA1UdDgQWBBSKsNxN3C7vzgh2LvMo\n\
+        UhwqDPLhATAfBgNVHSMEGDAWgBSKsNxN3C7vzgh2LvMoUhwqDPLhATAPBgNVHRMBAf8EBTADAQH/\n\
+        MAoGCCqGSM49BAMCA0kAMEYCIQChrRyNTeijkuxRdJajnK4LG1POoXfiNlzzHf5Ii04xtwIhAPKf\n\
+        tJDERaqA8vXi9uUabYS12j0qmc++NMma//3QznhV\n\
+        -----END CERTIFICATE-----\n";
+    pub(in super::super) const OTHER: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBcDCCARWgAwIBAgIUDH3y/blSn5S7rA4/7HH38CHbVKAwCgYIKoZIzj0EAwIwDDEKMAgGA1UE\n\
+        AwwBYjAgFw0yNjExMjQxMzIxMjFaGA8yMTI2MTAzMTEzMjEyMVowDDEKMAgGA1UEAwwBYjBZMBMG\n\
+        ByqGSM49AgEGCCqGSM49AwEHA0IABO0W+d6IierBg3fcalJmdHdwM666T9EsedGjVZVrVpPBicO2\n\
+        XRKWGAp89Iv0o+AI7+4Lb+IcKlZdkzjYPE0xjHmjUzBRMB0GA1UdDgQWBBRjiibh9qJqGHpJRpKf\n\
+        sq5f6v74TTAfBgNVHSMEGDAWgBRjiibh9qJqGHpJRpKfsq5f6v74TTAPBgNVHRMBAf8EBTADAQH/\n\
+        MAoGCCqGSM49BAMCA0kAMEYCIQDzReEigzu9m0l50/dlhWDSLg11POcAbcliUQawTHAO7QIhANKN\n\
+        zv4E/luA3ADHWmRZ7OUx9kU4j/9ocF4nIsN415Yo\n\
+        -----END CERTIFICATE-----\n";
+    pub(in super::super) const RSA: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIB+DCCAWGgAwIBAgIUJt4G0UEIhoVzZrSPO2Mz8QWaAX4wDQYJKoZIhvcNAQELBQAwDTELMAkG\n\
+        A1UEAwwCY2EwIBcNMjYxMTI0MTMyMDAwWhgPMjEyNjEwMzExMzIwMDBaMA0xCzAJBgNVBAMMAmNh\n\
+        MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDD1v7rOApqEGaVNcIQQFWtB0MfHCHEjNw7uAeL\n\
+        lfJATklzpBm3qqoJX2UdPVPnjrW7TZbwV2+h+eS5PudCFrdL0guDXzVqVMl3l92NWZXAhWjsZwqv\n\
+        E9FxiW/gx35HkYE7WplPL9dOQ+CnnU5u2V6DXLQ3+UtU+Ny7YQrqBAFJlQIDAQABo1MwUTAdBgNV\n\
+        HQ4EFgQUHevToJ89uF0ZjrlgE6zJyulygJAwHwYDVR0jBBgwFoAUHevToJ89uF0ZjrlgE6zJyuly\n\
+        gJAwDwYDVR0TAQH/BAUwAwEB/zANBgkqhkiG9w0BAQsFAAOBgQC74EKlFmZDSom96GMIMpXQSyo2\n\
+        msO85dbMG/1f3uFI9yncQaHwLb/YEkGv0mxsr73J074spuvfHxvjbB1iGrMVMZX1DraMCrLlR/Gs\n\
+        VEjVxC9mAxZM0YZSGFGo4PKynRCz+80E63703gLiFeVWkkwPJXkUutHmdj2QXw3pJhyIcw==\n\
+        -----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_certificates_key_is_found() {
+        let [own, other, rsa] = [CERTIFICATE, OTHER, RSA].map(|text| certificate(text).unwrap());
+        let key = public_key(SEC1).unwrap();
+        assert_eq!(public_key(PKCS8).as_deref(), Some(&key[..]));
+        assert_eq!(certified_key(&own), Some(&key[..]));
+        assert!(certified_key(&other).is_some_and(|other| other != key));
+        assert_eq!(certified_key(&rsa), None);
+        assert_eq!((public_key(CERTIFICATE), certified_key(&own[..own.len() / 2])), (None, None));
+    }
 
     #[test]
     fn a_key_is_the_same_in_both_wrappings() {

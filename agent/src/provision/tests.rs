@@ -6,10 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ed25519_dalek::SigningKey;
 use resolver_core::provision::layout::{Board, MPS2_AN386, STM32H743_NUCLEO};
+use resolver_core::provision::limits::MAX_BLOCK;
 use resolver_core::provision::{Block, Ipv4, Ipv6, Security};
 
+use super::pem::tests as pem;
 use super::{Existing, config, show, write};
+use crate::enrolment::{Allowed, issue};
 
 const KEY: &str = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
@@ -43,6 +47,23 @@ fn small(name: &str) -> String {
     format!(
         "name = \"{name}\"\n[broker]\nhost = \"192.0.2.1\"\n[[zone]]\nname = \"example.org\"\nkeys = [\"{KEY}\"]\n"
     )
+}
+
+/// Key and certificate of the node `name`, which may be in one region and offer one service.
+fn enrol(scratch: &Scratch, name: &str, region: &str, service: &str) -> Vec<u8> {
+    let (_, key) = crate::keys::generate(&scratch.0.join(format!("{name}.key"))).unwrap();
+    let allowed = Allowed {
+        node: name,
+        key: &key,
+        regions: Some(&[region.to_owned()]),
+        services: Some(&[service.to_owned()]),
+        serial: 1,
+        not_before: 0,
+        expiry: 0,
+    };
+    let certificate = issue(&SigningKey::from_bytes(&[1; 32]), &allowed).unwrap();
+    crate::enrolment::write(&scratch.0.join(format!("{name}.certificate")), &certificate).unwrap();
+    certificate
 }
 
 fn mode(path: &Path) -> u32 {
@@ -92,8 +113,7 @@ fn the_sample_is_good_and_shows_the_defaults() {
 #[test]
 fn everything_that_the_sample_mentions_is_taken() {
     let scratch = Scratch::new();
-    crate::keys::generate(&scratch.0.join("board-1.key")).unwrap();
-    scratch.file("board-1.certificate", "# From an operator\nAQIDBA==\n");
+    let certificate = enrol(&scratch, "board-1", "eu-west", "web");
     scratch.file("broker.password", "hush\n");
     scratch.file("board-1.psk", "00ff10\n");
     let text = sample(&scratch, &["port = 1883", "password_env", "[broker.tls]", "ipv4", "ipv6"]).replace(
@@ -103,7 +123,7 @@ fn everything_that_the_sample_mentions_is_taken() {
     );
     let octets = config::block_of(&text, &scratch.0.join("board.toml")).unwrap();
     let block = Block::read(&octets).unwrap();
-    assert_eq!(block.enrolment.unwrap().certificate, [1, 2, 3, 4]);
+    assert_eq!(block.enrolment.unwrap().certificate, certificate);
     assert_eq!(block.position.unwrap().longitude, 134_050);
     assert_eq!(block.broker.port, 8883);
     assert_eq!(block.broker.login.unwrap().password.0, b"hush");
@@ -184,6 +204,66 @@ fn complaints_name_file_key_and_remedy() {
 }
 
 #[test]
+fn what_would_fail_only_at_the_board_is_told_before() {
+    let scratch = Scratch::new();
+    let file = scratch.0.join("board.toml");
+    enrol(&scratch, "a", "eu", "web");
+    crate::keys::generate(&scratch.0.join("other.key")).unwrap();
+    scratch.file("no.certificate", "AQIDBA==\n");
+    for (name, content) in [
+        ("tls.key", pem::SEC1),
+        ("tls.pem", pem::CERTIFICATE),
+        ("other.pem", pem::OTHER),
+        ("rsa.pem", pem::RSA),
+    ] {
+        scratch.file(name, content);
+    }
+    let good = small("a").replace("name = \"a\"", "name = \"a\"\nregion = \"eu\"")
+        + "[[service]]\nname = \"web\"\nport = 443\n\
+           [enrolment]\ncertificate = \"a.certificate\"\nkey = \"a.key\"\n\
+           [broker.tls]\nca = \"other.pem\"\ncertificate = \"tls.pem\"\nkey = \"tls.key\"\n\
+           [network]\nipv4 = \"192.0.2.9/24\"\nipv4_gateway = \"192.0.2.1\"\n\
+           ipv6 = \"2001:db8::9/64\"\nipv6_gateway = \"2001:db8::1\"\n";
+    config::block_of(&good, &file).unwrap();
+    let dhcp = "ipv4 = \"off\"\n# ";
+    for (from, to, place) in [
+        ("name = \"a\"", "name = \"b\"", "key enrolment.certificate"),
+        ("\"a.key\"", "\"other.key\"", "key enrolment.certificate"),
+        ("a.certificate", "no.certificate", "key enrolment.certificate"),
+        ("region = \"eu\"", "region = \"us\"", "key region"),
+        ("region = \"eu\"", "", "key region"),
+        ("\"web\"", "\"mail\"", "key service.name (of \"mail\")"),
+        ("ca = \"other.pem\"", "ca = \"rsa.pem\"", "key broker.tls.ca"),
+        ("certificate = \"tls.pem\"", "certificate = \"rsa.pem\"", "key broker.tls.certificate"),
+        ("certificate = \"tls.pem\"", "certificate = \"other.pem\"", "key broker.tls.key"),
+        ("\"192.0.2.1\"", "\"mqtt://192.0.2.1\"", "key broker.host"),
+        ("\"192.0.2.1\"", "\"192.0.2.1:1883\"", "key broker.host"),
+        ("\"192.0.2.1\"", "\"[::1]\"", "key broker.host"),
+        ("ipv4 = \"192.0.2.9/24\"\n", dhcp, "key broker.host"),
+        ("ipv4_gateway = \"192.0.2.1\"", "ipv4_gateway = \"192.0.3.1\"", "key network.ipv4_gateway"),
+        ("ipv4_gateway = \"192.0.2.1\"", "ipv4_gateway = \"192.0.2.9\"", "key network.ipv4_gateway"),
+        ("db8::1\"", "db8:0:1::1\"", "key network.ipv6_gateway"),
+    ] {
+        let text = good.replacen(from, to, 1);
+        assert_ne!(text, good, "{from}");
+        let shown = config::block_of(&text, &file).unwrap_err().to_string();
+        assert!(shown.contains(place) && shown.contains("remedy: "), "{place}: {shown}");
+    }
+    let by_ipv6 = small("a").replace("192.0.2.1", "2001:db8::1");
+    let shown = config::block_of(&by_ipv6, &file).unwrap_err().to_string();
+    assert!(shown.contains("key broker.host"), "{shown}");
+    config::block_of(&(by_ipv6 + "[network]\nipv6 = \"auto\"\n"), &file).unwrap();
+    config::block_of(&good.replace("2001:db8::1\"", "fe80::1\""), &file).unwrap();
+
+    let long = scratch.file("long.toml", &format!("payload_limit = 4097\n{}", small("a")));
+    let block = scratch.0.join("block.bin");
+    let make = |board| write(&long, Some(&block), None, board, Existing::Keep);
+    let shown = make(Some(&STM32H743_NUCLEO)).unwrap_err().to_string();
+    assert!(shown.contains("key payload_limit") && shown.contains("4096"), "{shown}");
+    make(None).unwrap();
+}
+
+#[test]
 fn another_nodes_block_is_written_over_only_by_force() {
     let scratch = Scratch::new();
     let (a, b) = (scratch.file("a.toml", &small("a")), scratch.file("b.toml", &small("b")));
@@ -205,6 +285,37 @@ fn another_nodes_block_is_written_over_only_by_force() {
     assert_eq!(fs::read_to_string(&text).unwrap(), "not a block");
     let nowhere = write(&a, None, None, None, Existing::Keep).unwrap_err().to_string();
     assert!(nowhere.contains("remedy"), "{nowhere}");
+}
+
+#[test]
+fn what_is_refused_is_left_as_it_was() {
+    let scratch = Scratch::new();
+    let config = scratch.file("a.toml", &small("a"));
+    let board: &'static Board = &MPS2_AN386;
+    let keep = |output: &Path, into: Option<&Path>| {
+        write(&config, Some(output), into, Some(board), Existing::Keep).unwrap_err().to_string()
+    };
+    let victim = scratch.file("victim", "not a block");
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o644)).unwrap();
+    keep(&victim, None);
+    assert_eq!((mode(&victim), fs::read_to_string(&victim).unwrap().as_str()), (0o644, "not a block"));
+    // An image whose block, at its very beginning, is the same node's; one that is blank so far.
+    let image = scratch.0.join("nv.bin");
+    write(&config, None, Some(&image), Some(board), Existing::Keep).unwrap();
+    let blank = scratch.0.join("blank.bin");
+    fs::write(&blank, vec![0xFF; MAX_BLOCK + 1]).unwrap();
+    for path in [&image, &blank] {
+        let before = fs::read(path).unwrap();
+        let refused = keep(path, None);
+        assert!(refused.contains("--into") && refused.contains("--force"), "{refused}");
+        assert_eq!(fs::read(path).unwrap(), before);
+    }
+    // Neither is written where one is refused.
+    let block = scratch.0.join("block.bin");
+    keep(&block, Some(&victim));
+    assert!(!block.exists());
+    write(&config, Some(&image), None, None, Existing::Replace).unwrap();
+    assert!(fs::metadata(&image).unwrap().len() < 1_000);
 }
 
 #[test]

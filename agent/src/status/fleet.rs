@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::VerifyingKey;
 use resolver_core::feed::message::{self, Head, Kind, Message};
 use resolver_core::feed::{FeedError, Topic};
-use resolver_core::life::message::{open_beacon, open_notice};
+use resolver_core::life::message::{MAX_BEACON, open_beacon, open_notice};
 use resolver_core::life::{
     Beacon, Birth, Certificate, NodeTopic, NodeTopicKind, Notice, Place, Presence, State, Trust, ZoneState,
 };
@@ -21,6 +21,10 @@ pub(super) struct Fleet {
     pub(super) payload_limit: Option<u32>,
     /// By region and name.
     nodes: BTreeMap<(String, String), Node>,
+    /// Zones that nodes have told of, over all nodes.
+    told: usize,
+    /// Last beacons of nodes whose births did not come yet: a broker may deliver them in either order.
+    early: BTreeMap<(String, String), Early>,
     /// Topics whose last message is not believed, and why.
     refused: BTreeMap<String, String>,
     /// Since when it is listened without a break.
@@ -31,6 +35,13 @@ pub(super) struct Fleet {
 pub(super) struct Zone {
     keys: Vec<VerifyingKey>,
     pub(super) head: Option<Head>,
+}
+
+/// A beacon that nobody can verify yet.
+struct Early {
+    topic: String,
+    payload: Vec<u8>,
+    live: Option<Instant>,
 }
 
 /// A node.
@@ -96,8 +107,17 @@ impl Fleet {
         payload_limit: Option<u32>,
     ) -> Self {
         let zones = zones.into_iter().map(|(apex, keys)| (apex, Zone { keys, head: None })).collect();
-        let (nodes, refused) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, operators, zones, payload_limit, nodes, refused, listening: None }
+        Self {
+            root,
+            operators,
+            zones,
+            payload_limit,
+            nodes: BTreeMap::new(),
+            told: 0,
+            early: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            listening: None,
+        }
     }
 
     pub(super) fn root(&self) -> &str {
@@ -139,11 +159,14 @@ impl Fleet {
         }
     }
 
-    /// Whether every node that is up has told of all its zones.
+    /// Whether every node that is up has told of all its zones. One that claims more than a node can have is not waited
+    /// for.
     pub(super) fn is_complete(&self, now: Instant) -> bool {
         self.nodes.values().all(|node| {
-            let told =
-                node.report.as_ref().is_some_and(|report| node.zones.len() >= report.zone_count as usize);
+            let told = node.report.as_ref().is_some_and(|report| {
+                let count = report.zone_count as usize;
+                count > MAX_ZONES || node.zones.len() >= count
+            });
             told || self.condition(node, now) != Condition::Up
         })
     }
@@ -161,21 +184,37 @@ impl Fleet {
                 let key = (region.as_str().to_owned(), node.as_str().to_owned());
                 if payload.is_empty() {
                     // Cleared: nothing is claimed any more, and nothing is refused.
-                    return self.nodes.remove(&key).is_some() | self.refused.remove(topic).is_some();
+                    let known = self.nodes.remove(&key);
+                    self.told -= known.as_ref().map_or(0, |known| known.zones.len());
+                    return known.is_some() | self.refused.remove(topic).is_some();
                 }
                 let trust = Trust { operators: &self.operators, wall };
-                let notice = open_notice(&trust, region, node, payload);
-                notice.map(|notice| self.notice(key, &notice)).map_err(|error| error.to_string())
+                let notice = open_notice(&trust, region, node, payload).map_err(|error| error.to_string());
+                let result = notice.and_then(|notice| self.notice(&key, &notice));
+                if result.is_ok()
+                    && let Some(early) = self.early.remove(&key)
+                {
+                    self.handle_message(&early.topic, &early.payload, early.live, wall);
+                }
+                result
             }
             Some(NodeTopic { kind: NodeTopicKind::Beacon, region, node }) => {
                 let key = (region.as_str().to_owned(), node.as_str().to_owned());
                 match self.nodes.get_mut(&key) {
                     Some(known) => match open_beacon(&known.key, region, node, payload) {
-                        Ok(beacon) => Ok(known.beacon(&beacon, live)),
+                        Ok(beacon) => {
+                            let before = known.zones.len();
+                            let changed = known.beacon(&beacon, live, MAX_TOLD - (self.told - before));
+                            self.told = self.told - before + known.zones.len();
+                            Ok(changed)
+                        }
                         Err(error) => Err(error.to_string()),
                     },
-                    // Nobody to believe it of: its birth is missing, or listed as refused.
-                    None => return false,
+                    // Nobody to believe it of yet: its birth is missing, or listed as refused.
+                    None => {
+                        self.keep_early(key, topic, payload, live);
+                        return false;
+                    }
                 }
             }
             None => match Topic::parse(&self.root, topic) {
@@ -192,17 +231,27 @@ impl Fleet {
         }
     }
 
-    fn notice(&mut self, key: (String, String), notice: &Notice<'_>) -> bool {
+    fn keep_early(&mut self, key: (String, String), topic: &str, payload: &[u8], live: Option<Instant>) {
+        let has_room = self.early.len() < MAX_EARLY || self.early.contains_key(&key);
+        if has_room && payload.len() <= MAX_BEACON {
+            self.early.insert(key, Early { topic: topic.to_owned(), payload: payload.to_owned(), live });
+        }
+    }
+
+    fn notice(&mut self, key: &(String, String), notice: &Notice<'_>) -> Result<bool, String> {
         let Certificate { key: public, serial, expiry, .. } = *notice.certificate();
-        let node = self.nodes.entry(key).or_insert_with(|| Node::new(public));
+        if self.nodes.len() >= MAX_NODES && !self.nodes.contains_key(key) {
+            return Err(format!("more than {MAX_NODES} nodes"));
+        }
+        let node = self.nodes.entry(key.clone()).or_insert_with(|| Node::new(public));
         if !node.presence.handle_notice(notice) {
-            return false;
+            return Ok(false);
         }
         (node.key, node.certificate_serial, node.certificate_expiry) = (public, serial, expiry);
         if let Notice::Birth(birth) = notice {
             node.birth = Some(Said::of(birth));
         }
-        true
+        Ok(true)
     }
 
     fn head(&mut self, zone: &Name, payload: &[u8]) -> Result<bool, FeedError> {
@@ -235,7 +284,8 @@ impl Node {
         self.presence.incarnation()
     }
 
-    fn beacon(&mut self, beacon: &Beacon<'_>, live: Option<Instant>) -> bool {
+    /// `room` bounds the zones that are kept, besides [`MAX_ZONES`].
+    fn beacon(&mut self, beacon: &Beacon<'_>, live: Option<Instant>, room: usize) -> bool {
         if !self.presence.handle_beacon(beacon.incarnation) {
             return false;
         }
@@ -251,7 +301,9 @@ impl Node {
             self.zones.clear();
         }
         for state in beacon.zones {
-            self.zones.insert(state.zone.clone(), state);
+            if self.zones.len() < room.min(MAX_ZONES) || self.zones.contains_key(&state.zone) {
+                self.zones.insert(state.zone.clone(), state);
+            }
         }
         self.report = Some(Reported {
             incarnation: beacon.incarnation,
@@ -285,5 +337,13 @@ impl Said {
 
 /// Whoever floods the broker with forgeries need not fill our memory, too.
 const MAX_REFUSED: usize = 1_000;
+/// As the origin has it: a node's key that is for any region could name as many of them as it likes.
+const MAX_NODES: usize = 200_000;
+/// A node's configuration has no more.
+const MAX_ZONES: usize = 10_000;
+/// Zones over all nodes: hundreds of megabytes. What goes beyond is not shown, and the answer is not complete.
+const MAX_TOLD: usize = 1_000_000;
+/// Beacons that wait for a birth: 40 MB at most.
+const MAX_EARLY: usize = 10_000;
 /// Nodes report at least every 80 s.
 const SILENCE: Duration = Duration::from_secs(84);

@@ -17,10 +17,9 @@ use std::time::{Duration as Time, Instant, SystemTime};
 
 use resolver_core::feed::Topic;
 use resolver_core::life::NodeTopicKind;
-use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::mqtt::{self, Client, Event, Unsent};
+use crate::mqtt::{self, Client, Event, Events, Unsent};
 use config::Setup;
 use fleet::Fleet;
 
@@ -100,7 +99,7 @@ async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
 }
 
 /// Waits for the first connection; the error is the last reason why there is none.
-async fn connected(events: &mut mpsc::Receiver<Event>) -> Result<(), String> {
+async fn connected(events: &mut Events) -> Result<(), String> {
     let mut last_reason = "no answer".to_owned();
     let result = timeout(CONNECT_PATIENCE, async {
         let mut failures = 0;
@@ -174,11 +173,7 @@ impl Watching {
     }
 
     /// Until what is retained has come and every node that is up has told of all its zones.
-    async fn until_complete(
-        &mut self,
-        client: &Client,
-        events: &mut mpsc::Receiver<Event>,
-    ) -> Result<(), String> {
+    async fn until_complete(&mut self, client: &Client, events: &mut Events) -> Result<(), String> {
         let mut told = false;
         loop {
             let settled = self.up_at.is_some_and(|up_at| up_at.elapsed() >= RETAINED_TIME)
@@ -202,12 +197,7 @@ impl Watching {
         }
     }
 
-    async fn go_on(
-        &mut self,
-        form: Form,
-        client: &Client,
-        events: &mut mpsc::Receiver<Event>,
-    ) -> Result<(), String> {
+    async fn go_on(&mut self, form: Form, client: &Client, events: &mut Events) -> Result<(), String> {
         let mut shown_at: Option<Instant> = None;
         loop {
             let is_due = |shown_at: Instant| {

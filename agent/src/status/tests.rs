@@ -114,28 +114,31 @@ fn a_node_is_shown_with_its_lag_and_digest() {
         let believed = fleet.handle_message(&format!("fleet/{kind}/eu/n1"), &payload, Some(now), Some(500));
         (believed, shown(&fleet, now))
     };
-    assert!(!hear("b", node.beacon(7, 0, Phase::Live, None)).0, "without a birth nobody's key is known");
+    assert!(!hear("b", node.beacon(7, 0, Phase::Waiting, None)).0, "without a birth nobody's key is known");
+    let forged = Node::new("n1", &key(3)).birth(7);
+    assert!(hear("n", forged).1.contains("Not authentic"));
     let (believed, text) = hear("n", node.birth(7));
     assert!(believed);
+    assert!(text.contains("nothing served"), "what came before the birth counts now: {text}");
     for part in
         ["n1", "eu", "up", "test 1", "192.0.2.1:53", "2048", "watchdog", "takes no message over 2048 octets"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let (_, text) = hear("b", node.beacon(7, 0, Phase::Live, Some((AT, Digest([5; 4])))));
+    let (_, text) = hear("b", node.beacon(7, 1, Phase::Live, Some((AT, Digest([5; 4])))));
     for part in ["1h 01m", "20 %", "example.org.", "1.10", "live", "up to date", "digest equal"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let behind = Position { serial: 3, ..AT };
-    let (_, text) = hear("b", node.beacon(7, 1, Phase::Fetching, Some((behind, Digest([4; 4])))));
+    let (_, text) = hear("b", node.beacon(7, 2, Phase::Fetching, Some((behind, Digest([4; 4])))));
     assert!(text.contains("fetching") && text.contains("7 behind"), "{text}");
     assert!(!hear("b", node.beacon(7, 0, Phase::Live, None)).0, "an old beacon");
-    let (_, text) = hear("b", node.beacon(7, 2, Phase::Live, Some((AT, Digest([6; 4])))));
+    let (_, text) = hear("b", node.beacon(7, 3, Phase::Live, Some((AT, Digest([6; 4])))));
     assert!(text.contains("DIGEST DIFFERS"), "{text}");
     let other = Position { epoch: 2, serial: 1 };
-    let (_, text) = hear("b", node.beacon(7, 3, Phase::Live, Some((other, Digest([6; 4])))));
+    let (_, text) = hear("b", node.beacon(7, 4, Phase::Live, Some((other, Digest([6; 4])))));
     assert!(text.contains("other epoch"), "{text}");
-    let (_, text) = hear("b", node.beacon(7, 4, Phase::Waiting, None));
+    let (_, text) = hear("b", node.beacon(7, 5, Phase::Waiting, None));
     assert!(text.contains("nothing served"), "{text}");
 }
 
@@ -241,4 +244,29 @@ fn of_many_zones_those_in_trouble_are_shown() {
     let text = shown(&fleet, now);
     assert_eq!(text.matches(" full").count(), 10, "{text}");
     assert!(text.contains("90 zones are as they should be"), "{text}");
+}
+
+#[test]
+fn a_node_that_says_absurd_things_is_bounded() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let node = Node::new("n1", &key(1));
+    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), Some(now), None);
+    let mut out = vec![0; 4_096];
+    let mut hear = |sequence: u32, zone_count| {
+        let states = (0..100).map(|number| ZoneState {
+            zone: format!("z{}", sequence * 100 + number).parse().unwrap(),
+            phase: Phase::Live,
+            served: None,
+        });
+        let said = Said { incarnation: 7, sequence, uptime: 1, load: 0, zone_count };
+        let (length, told) = seal_beacon(&node.identity(), &said, states, &mut out).unwrap();
+        assert_eq!(told, 100);
+        fleet.handle_message("fleet/b/eu/n1", &out[..length], Some(now), None);
+        (fleet.nodes().next().unwrap().2.zones.len(), fleet.is_complete(now))
+    };
+    assert_eq!(hear(0, 10_000), (100, false), "the others are yet to come");
+    assert_eq!(hear(1, u32::MAX), (200, true), "nobody waits for four thousand million");
+    let most = (2..120).map(|sequence| hear(sequence, u32::MAX).0).max().unwrap();
+    assert_eq!(most, 10_000);
 }

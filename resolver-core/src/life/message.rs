@@ -61,6 +61,8 @@ pub const MAX_NOTICE: usize = FRAME
     + 5
     + (1 + MAX_RESET)
     + (1 + MAX_SERVICES * (1 + MAX_IDENTIFIER + 3 + 5 + 3));
+/// Longest beacon; the rest of a node's zones is told by the next ones.
+pub const MAX_BEACON: usize = crate::feed::message::DEFAULT_PAYLOAD_LIMIT;
 /// Version, kind, signature.
 const FRAME: usize = 2 + SIGNATURE_LEN;
 const _: () = assert!(MAX_NOTICE <= crate::feed::message::DEFAULT_PAYLOAD_LIMIT);
@@ -312,8 +314,8 @@ pub fn open_certificate<'a>(trust: &Trust<'_>, payload: &'a [u8]) -> Result<Cert
 }
 
 /// Reads and verifies what was received on the retained topic of `node` in `region`: an operator signed the certificate,
-/// which names this node and allows this region and all services, and the node signed the message. Bounded by the
-/// payload's length, a signature check for each operator and one for the node.
+/// which names this node and allows this region and all services, and the node signed the message. Bounded by
+/// [`MAX_NOTICE`], a signature check for each operator and one for the node.
 pub fn open_notice<'a>(
     trust: &Trust<'_>,
     region: Identifier<'_>,
@@ -340,13 +342,17 @@ pub fn open_notice<'a>(
     }
 }
 
-/// Reads and verifies a beacon of `node` in `region`, whose `key` its birth brought.
+/// Reads and verifies a beacon of `node` in `region`, whose `key` its birth brought. Bounded by [`MAX_BEACON`] and one
+/// signature check.
 pub fn open_beacon<'a>(
     key: &VerifyingKey,
     region: Identifier<'_>,
     node: Identifier<'_>,
     payload: &'a [u8],
 ) -> Result<Beacon<'a>, NodeError> {
+    if payload.len() > MAX_BEACON {
+        return Err(NodeError::Malformed);
+    }
     verify(Kind::Beacon, region.as_str(), node, key, payload)?;
     parse_beacon(payload)
 }

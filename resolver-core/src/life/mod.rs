@@ -10,8 +10,8 @@
 //! ```text
 //! at start       Life::new(identity, announcement, settings, now)
 //! to connect     life.will(out)                        the Will of CONNECT; each call begins a new incarnation
-//! connected      life.handle_link(Link::Up, now); publish the birth (below), then subscribe to
-//!                life.topic(), retained: so no earlier word of its own comes
+//! connected      life.handle_link(Link::Up, now); subscribe to life.topic(), retained, and in the same
+//!                go publish the birth (below): the broker answers with what stood there before it
 //! PUBLISH        life.handle_message(topic, payload, now)        NodeError::Topic: it is the feed's
 //! zones changed  life.handle_change()
 //! then always    while let Some(transmit) = life.poll_transmit(&feed, &view, load, now, out) { PUBLISH }
@@ -34,7 +34,7 @@ pub use list::List;
 pub use message::{
     Beacon, Birth, Certificate, Claims, Ended, NodeError, Notice, Place, Service, Trust, ZoneState,
 };
-pub use node::{CONNECTION_BITS, Delivery, Heard, Life, LifeCounters, Settings, Transmit};
+pub use node::{CONNECTION_BITS, Delivery, Heard, Life, LifeCounters, MAX_BOOT, Settings, Transmit};
 pub use presence::{Presence, State};
 pub use seal::{
     Announcement, End, Grant, Identity, Report, seal_beacon, seal_birth, seal_certificate, seal_end,

@@ -20,7 +20,8 @@ use crate::wire::Name;
 pub struct Settings<'a> {
     /// The topic root: at most 100 octets.
     pub root: &'a str,
-    /// Higher with each start of the node, below 2^40: a counter that is kept, or Unix seconds where nothing is kept.
+    /// Higher with each start of the node: a counter that is kept, or Unix seconds where nothing is kept. What exceeds
+    /// [`MAX_BOOT`] is taken as that.
     pub boot: u64,
     /// Jitters the timers.
     pub seed: u64,
@@ -50,7 +51,7 @@ pub enum Delivery {
 /// What a message on the node's own topic was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// The node's own last word; or there is no connection, on which it would matter.
+    /// The node's own last word, or what stood there before it; or there is no connection, on which it would matter.
     Own,
     /// Another one stands where the birth belongs (a late Will, or somebody else's): the birth is published again.
     Overwritten,
@@ -92,6 +93,8 @@ pub struct Life<'m> {
     counters: LifeCounters,
     /// SHA-256 of what was last published on the retained topic, to know it again.
     published: [u8; 32],
+    /// The birth was heard on this connection: what is heard after it took its place.
+    stands: bool,
     birth_due: Option<Instant>,
     /// When the birth was last published.
     born_at: Option<Instant>,
@@ -130,12 +133,13 @@ impl<'m> Life<'m> {
             identity,
             announcement,
             root,
-            incarnation: settings.boot << CONNECTION_BITS,
+            incarnation: settings.boot.min(MAX_BOOT) << CONNECTION_BITS,
             began: now,
             jitter: Jitter::new(settings.seed),
             link: Link::Down,
             counters: LifeCounters::default(),
             published: [0; 32],
+            stands: false,
             birth_due: None,
             born_at: None,
             reconnect_due: None,
@@ -151,7 +155,8 @@ impl<'m> Life<'m> {
         })
     }
 
-    /// The node's retained topic, to be subscribed to once connected.
+    /// The node's retained topic, to be subscribed to once connected, best before the birth is published: only then a later
+    /// word of the node's own that stands there is heard, and gone beyond.
     pub fn topic(&self) -> NodeTopicString {
         self.topic_of(NodeTopicKind::Notice)
     }
@@ -185,17 +190,27 @@ impl<'m> Life<'m> {
     }
 
     /// A PUBLISH arrived. On the node's own topic anything else than its last word is overwritten: at once, then at
-    /// most once a second. [`NodeError::Topic`]: it is on another topic.
+    /// most once a second, unless the birth is heard first: then it stands there. [`NodeError::Topic`]: it is on another topic.
     pub fn handle_message(&mut self, topic: &str, payload: &[u8], now: Instant) -> Result<Heard, NodeError> {
         let own =
             NodeTopic { kind: NodeTopicKind::Notice, region: self.identity.region, node: self.identity.node };
         if NodeTopic::parse(&self.root, topic) != Some(own) {
             return Err(NodeError::Topic);
         }
-        if self.link == Link::Down || <[u8; 32]>::from(Sha256::digest(payload)) == self.published {
+        if self.link == Link::Down {
             return Ok(Heard::Own);
         }
-        let result = self.judge(payload);
+        // Anybody may write there: what is too long is not even hashed.
+        let is_short = payload.len() <= message::MAX_NOTICE;
+        if is_short && <[u8; 32]>::from(Sha256::digest(payload)) == self.published {
+            self.stands = true;
+            if self.beacon_due.is_some() {
+                // Published on this connection, so only asserting it can be due, which is done.
+                self.birth_due = None;
+            }
+            return Ok(Heard::Own);
+        }
+        let mut result = self.judge(payload);
         match result {
             Ok(Heard::Outdated) => {
                 self.birth_due = None;
@@ -207,7 +222,12 @@ impl<'m> Life<'m> {
                 }
             }
             _ => {
-                self.counters.overwritten += 1;
+                if result == Ok(Heard::Overwritten) && !self.stands {
+                    // As a rule the birth is on its way to take its place.
+                    result = Ok(Heard::Own);
+                } else {
+                    self.counters.overwritten += 1;
+                }
                 let earliest = self.born_at.map_or(now, |born_at| born_at + ASSERT_PAUSE);
                 // A birth that is due anyway takes its place.
                 self.birth_due = self.birth_due.or(Some(now.max(earliest)));
@@ -270,6 +290,8 @@ impl<'m> Life<'m> {
 
     fn fall_silent(&mut self) {
         self.link = Link::Down;
+        self.stands = false;
+        self.published = [0; 32];
         self.birth_due = None;
         self.beacon_due = None;
         self.reconnect_due = None;
@@ -408,6 +430,8 @@ fn fingerprint(feed: &Feed<'_>, view: &View<'_>) -> u64 {
 
 /// Bits of an incarnation that count connections, below those of the start: 16 million of them.
 pub const CONNECTION_BITS: u32 = 24;
+/// The highest count of starts of which an incarnation has room.
+pub const MAX_BOOT: u64 = u64::MAX >> CONNECTION_BITS;
 /// A broken broker, or somebody who overwrites the birth for ever, costs one birth in this time.
 const ASSERT_PAUSE: Duration = Duration::from_secs(1);
 /// Two nodes with one key would drive each other on: a new connection on that account at most this often.

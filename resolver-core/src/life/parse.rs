@@ -8,8 +8,8 @@ use super::Identifier;
 use super::identifier::text_from_octets;
 use super::list::List;
 use super::message::{
-    Beacon, Birth, Certificate, Claims, Ended, Kind, MAX_ADDRESSES, MAX_CLAIMS, MAX_RESET, MAX_SERVICES,
-    MAX_SOFTWARE, NodeError, Notice, Place, Service, ZoneState, split,
+    Beacon, Birth, Certificate, Claims, Ended, Kind, MAX_ADDRESSES, MAX_CLAIMS, MAX_NOTICE, MAX_RESET,
+    MAX_SERVICES, MAX_SOFTWARE, NodeError, Notice, Place, Service, ZoneState, split,
 };
 use crate::codec::Reader;
 use crate::feed::Position;
@@ -73,6 +73,9 @@ pub(super) fn claimed_incarnation(payload: &[u8]) -> Result<(Kind, u64), NodeErr
 }
 
 pub(super) fn notice_body(payload: &[u8]) -> Result<(Kind, Reader<'_>), NodeError> {
+    if payload.len() > MAX_NOTICE {
+        return Err(NodeError::Malformed);
+    }
     let (content, _) = split(payload)?;
     let kind = match content[1] {
         2 => Kind::Birth,

@@ -6,7 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
-use super::message::{Kind, SignedText, VERSION};
+use super::message::{Kind, MAX_BEACON, SignedText, VERSION};
 use super::parse::{PHASES, parse_beacon, parse_certificate, parse_notice};
 use super::{Identifier, NodeError, Place, Service, ZoneState};
 use crate::codec::{Writer, varint_len};
@@ -178,14 +178,16 @@ pub fn seal_end(identity: &Identity<'_>, end: End, incarnation: u64, out: &mut [
     sign(kind, identity.region.as_str(), identity.node, &identity.key, content)
 }
 
-/// Likewise a beacon, with as many of the first `zones` as there is room for; returns its length and their number.
+/// Likewise a beacon, with as many of the first `zones` as there is room for in `out` and
+/// [`MAX_BEACON`]; returns its length and their number.
 pub fn seal_beacon(
     identity: &Identity<'_>,
     report: &Report,
     zones: impl Iterator<Item = ZoneState> + Clone,
     out: &mut [u8],
 ) -> Option<(usize, usize)> {
-    let room = out.len();
+    let room = out.len().min(MAX_BEACON);
+    let out = &mut out[..room];
     let mut content = begin(Kind::Beacon, out)?;
     content.varint(report.incarnation)?;
     content.varint(report.sequence.into())?;

@@ -244,6 +244,14 @@ impl Node {
         }
     }
 
+    /// Starts it again with nobody to read what it logs, and waits until it answers.
+    #[track_caller]
+    pub fn restart_unheard(&mut self) {
+        let mut command = binary::command(&["node", "--config"]);
+        self.process = Process::start_unheard("node", command.arg(&self.config), &self.log);
+        self.await_ready();
+    }
+
     /// Starts it again and does not wait.
     #[track_caller]
     pub fn start_process(&mut self) {

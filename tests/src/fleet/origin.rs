@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 
 use super::{State, Zone, zone_label};
-use crate::metrics::{Metrics, health};
+use crate::metrics::{Metrics, health, health_text};
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::{DEADLINE, eventually, eventually_within};
@@ -206,6 +206,14 @@ impl Origin {
         self.await_ready(DEADLINE);
     }
 
+    /// Starts it again with nobody to read what it logs, and waits until it is ready.
+    #[track_caller]
+    pub fn restart_unheard(&mut self) {
+        let mut command = binary::command(&["origin", "--config"]);
+        self.process = Process::start_unheard("origin", command.arg(&self.config), &self.log);
+        self.await_ready(DEADLINE);
+    }
+
     /// Replaces a part of its configuration, for the next start.
     #[track_caller]
     pub fn edit_config(&self, from: &str, to: &str) {
@@ -242,6 +250,14 @@ impl Origin {
         self.process = Process::start("origin", &mut command, &self.log);
     }
 
+    /// Starts it again with so many octets of addresses; does not wait.
+    pub fn start_in_address_space(&mut self, octets: u64) {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -v {}; exec \"$@\"", octets / 1024)).arg("sh");
+        command.arg(binary::fingerpost()).args(["origin", "--config"]).arg(&self.config);
+        self.process = Process::start("origin", &mut command, &self.log);
+    }
+
     /// Lets no file of the running process grow beyond so many octets, as on a full disk; `None`: any size.
     pub fn limit_files(&self, octets: Option<u64>) {
         let limit = Rlimit { current: octets, maximum: None };
@@ -258,6 +274,11 @@ impl Origin {
     /// Status of `/health`.
     pub fn health(&self) -> Option<u16> {
         health(self.metrics.address())
+    }
+
+    /// What `/health` says.
+    pub fn health_text(&self) -> Option<String> {
+        health_text(self.metrics.address())
     }
 
     /// The directory of its state.

@@ -5,16 +5,17 @@ use resolver_core::feed::Position;
 use resolver_core::wire::Name;
 
 use super::durability::JOURNAL_REMEDY;
-use super::{Engine, EngineError};
+use super::{Caution, Engine, EngineError};
 
 /// # Epochs
 impl Engine {
     /// Starts a new epoch of the zone: every node takes the whole zone anew. It is `wanted`, else the time in seconds, but always
-    /// higher than all that is known.
+    /// higher than all that is known; and not far ahead of the clock, unless `caution` is forced.
     pub(in crate::origin) fn begin_epoch(
         &mut self,
         index: usize,
         wanted: Option<u32>,
+        caution: Caution,
         now: Instant,
         unix: u64,
     ) -> Result<Position, EngineError> {
@@ -24,6 +25,11 @@ impl Engine {
         let epoch = match wanted {
             Some(wanted) if wanted <= past => {
                 return Err(EngineError::PastEpoch { zone: Box::new(zone.apex.clone()), wanted, past });
+            }
+            Some(wanted)
+                if caution == Caution::Usual && u64::from(wanted) > unix.saturating_add(FARTHEST) =>
+            {
+                return Err(EngineError::FarEpoch { zone: Box::new(zone.apex.clone()), wanted, unix });
             }
             Some(wanted) => wanted,
             None => next_epoch(&zone.apex, past, unix)?,
@@ -58,7 +64,7 @@ impl Engine {
             "the broker has a newer state signed with our key: the journal was lost or put back, or another origin \
              publishes this zone"
         );
-        if let Err(error) = self.begin_epoch(index, None, now, unix) {
+        if let Err(error) = self.begin_epoch(index, None, Caution::Usual, now, unix) {
             tracing::error!(
                 remedy = JOURNAL_REMEDY,
                 "until a new epoch begins, nothing is published and updates are refused: {error}"
@@ -92,3 +98,6 @@ pub(super) fn next_epoch(zone: &Name, past: u32, unix: u64) -> Result<u32, Engin
 
 /// Least time between two attempts to begin an epoch because of what the broker has.
 const EPOCH_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
+/// Seconds that an epoch may be ordered ahead of the clock: ten years, more than any clock in use is wrong by, and far less
+/// than what is left until the last epoch.
+const FARTHEST: u64 = 10 * 366 * 86_400;

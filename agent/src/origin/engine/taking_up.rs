@@ -1,5 +1,7 @@
 //! How a zone starts: where the journal left it if it is there, else from its file.
 
+use std::io;
+
 use resolver_core::Instant;
 use resolver_core::feed::Position;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
@@ -12,6 +14,7 @@ use super::super::zonefile::{ZoneFile, ZoneFileError};
 use super::epochs::next_epoch;
 use super::files::warn_of;
 use super::{Engine, EngineError, Zone};
+use crate::memory;
 
 /// # Taking up zones
 impl Engine {
@@ -24,11 +27,9 @@ impl Engine {
         now: Instant,
         unix: u64,
     ) -> Result<Option<Vec<ChangeBuf>>, EngineError> {
-        let ZoneSetup { apex, key, permits, capacity, .. } = setup;
-        let settings = config.publisher(apex.clone());
         let seed = getrandom::u64().unwrap_or(unix);
-        let mut publisher = Publisher::new(settings, key, reserve(capacity), seed)
-            .map_err(|error| EngineError::Setup(Box::new(apex.clone()), error))?;
+        let mut publisher = empty(config, &setup, seed)?;
+        let ZoneSetup { apex, permits, .. } = setup;
         let saved = self.journal.zone(&apex)?;
         let mut fresh = None;
         if let Some(saved) = saved {
@@ -53,6 +54,17 @@ impl Engine {
         self.zones.push(Zone { apex, publisher, permits, reloads: [0; 2], epoch_tried_at: None, is_new });
         self.touched.insert(index);
         Ok(fresh)
+    }
+
+    /// Whether a new zone with these RRsets would start; the error is that of a start.
+    pub(in crate::origin) fn try_zone(
+        config: &Config,
+        setup: ZoneSetup,
+        rrsets: Vec<ChangeBuf>,
+    ) -> Result<(), EngineError> {
+        let mut publisher = empty(config, &setup, 0)?;
+        let loaded = publisher.load(1, rrsets.into_iter(), Instant::default());
+        loaded.map_err(|error| EngineError::Refused(Box::new(setup.apex), error))
     }
 
     fn restore(
@@ -87,8 +99,9 @@ impl Engine {
         let slots = publisher.settings().ring;
         let before = self.journal.ring(saved)?;
         let batch = self.journal.begin()?;
-        if before.is_some_and(|before| before != slots) {
-            let epoch = next_epoch(apex, saved.position.epoch, unix)?;
+        if let Some(before) = before.filter(|&before| before != slots) {
+            let epoch = next_epoch(apex, saved.position.epoch, unix)
+                .map_err(|_| EngineError::FixedRing { zone: Box::new(apex.clone()), slots: before })?;
             tracing::warn!(
                 zone = %apex, before, slots, epoch,
                 remedy = "nothing, if the configuration's `ring` is as it should be",
@@ -119,6 +132,19 @@ impl Engine {
     }
 }
 
+/// A zone without content.
+fn empty(config: &Config, setup: &ZoneSetup, seed: u64) -> Result<Publisher<'static>, EngineError> {
+    let ZoneSetup { apex, key, capacity, .. } = setup;
+    let zone = || Box::new(apex.clone());
+    let memory = reserve(*capacity).map_err(|error| EngineError::Memory {
+        zone: zone(),
+        capacity: *capacity,
+        error,
+    })?;
+    Publisher::new(config.publisher(apex.clone()), key.clone(), memory, seed)
+        .map_err(|error| EngineError::Setup(zone(), error))
+}
+
 /// Where a stored zone goes on.
 struct Form<'j> {
     position: Position,
@@ -127,13 +153,14 @@ struct Form<'j> {
     batch: Option<Batch<'j>>,
 }
 
-/// Address space for a zone of `capacity` RRsets, for as long as the process lives. What is zero is not touched, and so
-/// takes no memory.
-fn reserve(capacity: u32) -> Memory<'static> {
-    let capacity = capacity as usize;
+/// Address space for a zone of `capacity` RRsets, for as long as the process lives. What is not used takes no memory.
+fn reserve(capacity: u32) -> io::Result<Memory<'static>> {
+    let index = u64::from(capacity.max(64)) * size_of::<IndexSlot>() as u64;
     // An owner with one A RRset takes two cells, one with a long name or many records more.
-    let cells: Vec<Cell> = vec![[0; size_of::<Cell>()]; capacity.saturating_mul(5) / 2 + 64];
-    let index: Vec<IndexSlot> = vec![[0; size_of::<IndexSlot>()]; capacity.max(64)];
+    let cells = (u64::from(capacity) * 5 / 2 + 64) * size_of::<Cell>() as u64;
+    let too_much = |_| io::Error::from(io::ErrorKind::OutOfMemory);
+    let octets = memory::reserve(usize::try_from(index + cells).map_err(too_much)?)?;
+    let (index, cells) = octets.split_at_mut(usize::try_from(index).map_err(too_much)?);
     let zones: Vec<ZoneSlot> = vec![ZoneSlot::EMPTY];
-    Memory { cells: cells.leak(), index: index.leak(), zones: zones.leak() }
+    Ok(Memory { cells: cells.as_chunks_mut().0, index: index.as_chunks_mut().0, zones: zones.leak() })
 }

@@ -349,7 +349,7 @@ fn epochs_only_go_up() {
     ask(&mut engine, &signed(1, &[add("new", Rtype::A, &[10, 0, 0, 1])]));
     let first = position(&engine).epoch;
     // The clock went back; the epoch does not.
-    let second = engine.begin_epoch(0, None, now, 5).unwrap();
+    let second = engine.begin_epoch(0, None, Caution::Usual, now, 5).unwrap();
     assert_eq!(second, Position { epoch: first + 1, serial: 1 });
     drop(engine);
     let engine = site.start().unwrap();
@@ -497,18 +497,26 @@ fn no_clock_uses_up_the_epochs() {
     let mut engine = site.start().unwrap();
     let first = position(&engine).epoch;
     let now = Instant::from_micros(1);
-    let next = engine.begin_epoch(0, None, now, u64::from(u32::MAX) + 1).unwrap();
+    let next = engine.begin_epoch(0, None, Caution::Usual, now, u64::from(u32::MAX) + 1).unwrap();
     assert_eq!(next, Position { epoch: first + 1, serial: 1 });
     // Nodes may have followed an origin whose clock was ahead.
-    let ordered = engine.begin_epoch(0, Some(next.epoch + 1_000), now, UNIX).unwrap();
+    let ordered = engine.begin_epoch(0, Some(next.epoch + 1_000), Caution::Usual, now, UNIX).unwrap();
     assert_eq!(ordered, Position { epoch: next.epoch + 1_000, serial: 1 });
     for past in [0, next.epoch, ordered.epoch] {
-        let error = engine.begin_epoch(0, Some(past), now, UNIX).unwrap_err();
+        let error = engine.begin_epoch(0, Some(past), Caution::Usual, now, UNIX).unwrap_err();
         assert!(matches!(error, EngineError::PastEpoch { .. }), "{error}");
     }
-    let last = engine.begin_epoch(0, None, now, u32::MAX.into()).unwrap();
+    let far = UNIX as u32 + 11 * 366 * 86_400;
+    let error = engine.begin_epoch(0, Some(far), Caution::Usual, now, UNIX).unwrap_err();
+    assert!(
+        matches!(error, EngineError::FarEpoch { .. }) && error.to_string().contains("--force"),
+        "{error}"
+    );
+    assert_eq!(position(&engine), ordered);
+    assert_eq!(engine.begin_epoch(0, Some(far), Caution::Forced, now, UNIX).unwrap().epoch, far);
+    let last = engine.begin_epoch(0, None, Caution::Usual, now, u32::MAX.into()).unwrap();
     assert_eq!(last.epoch, u32::MAX);
-    assert!(matches!(engine.begin_epoch(0, None, now, UNIX), Err(EngineError::LastEpoch(_))));
+    assert!(matches!(engine.begin_epoch(0, None, Caution::Usual, now, UNIX), Err(EngineError::LastEpoch(_))));
     assert_eq!(position(&engine), last);
     site.clear();
 }

@@ -225,9 +225,10 @@ pub(super) fn seconds(word: &Word<'_>) -> Result<u32, Fault> {
             b's' => 1,
             _ => return Err(fault()),
         };
-        sum += number.take().ok_or_else(fault)? * unit;
+        let part = number.take().ok_or_else(fault)? * unit;
+        sum = sum.checked_add(part).ok_or_else(fault)?;
     }
-    // What has units needs them all: `1h30` would be read in two ways.
+    // What has units needs them all: `1h30` would be read in two ways; but not `0h30`, which is 30 to BIND too.
     match (number, sum) {
         (Some(number), 0) => sum = number,
         (None, _) if !word.text.is_empty() => {}

@@ -52,6 +52,7 @@ fn faults_name_line_and_remedy() {
     assert_fault("www 1h30 A 192.0.2.1\n", 4, "not a time");
     assert_fault("www 4000w A 192.0.2.1\n", 4, "TTL");
     assert_fault("www 99999w A 192.0.2.1\n", 4, "not a time");
+    assert_fault(&format!("www {} A 192.0.2.1\n", "4294967295w".repeat(8_000)), 4, "not a time");
     assert_fault("www TXT \"not closed\nb A 192.0.2.1\n", 4, "quote");
     assert_fault("a A 192.0.2.1\nwww TXT ( x\nb A 192.0.2.1\n", 5, "parenthesis");
     assert_fault("\n(\n", 5, "parenthesis");
@@ -118,6 +119,12 @@ fn a_zone_without_soa_or_ns_is_incomplete() {
     assert!(parse_text("").unwrap().incomplete.unwrap().what.contains("SOA"));
     assert!(parse_text("; emptied\n").unwrap().incomplete.is_some());
     assert!(parse_text("@ 60 SOA a b 1 2 3 4 5\n").unwrap().incomplete.unwrap().what.contains("NS"));
+}
+
+#[test]
+fn a_bare_number_after_units_counts_if_they_come_to_nothing() {
+    assert_eq!(with("www 0h30 A 192.0.2.1\n").unwrap().rrsets.last().unwrap().ttl(), 30);
+    assert_fault("www 0h30s5 A 192.0.2.1\n", 4, "not a time");
 }
 
 #[test]

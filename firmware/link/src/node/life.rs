@@ -21,7 +21,8 @@ pub(super) struct OwnLife<'m> {
     unfit: u64,
 }
 
-/// Whether the node's own topic is subscribed to: after the birth, so that no earlier word of its own comes back.
+/// Whether the node's own topic is subscribed to: before the birth, which would overwrite the only sign that this
+/// incarnation is behind an earlier one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listening {
     No,
@@ -62,7 +63,7 @@ impl<'m> OwnLife<'m> {
     }
 
     fn handle_link(&mut self, link: Link, now: Instant) {
-        self.listening = Listening::No;
+        self.listening = if link == Link::Up { Listening::Due } else { Listening::No };
         self.life.handle_link(link, now);
     }
 
@@ -103,9 +104,6 @@ impl<'m> OwnLife<'m> {
         let transmit = transmit?;
         self.topic = transmit.topic;
         let is_assured = transmit.delivery == Delivery::Assured;
-        if is_assured && self.listening == Listening::No {
-            self.listening = Listening::Due;
-        }
         Some(Request::Publish {
             topic: &self.topic,
             payload: self.out.get(..transmit.length)?,

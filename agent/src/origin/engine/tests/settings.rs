@@ -136,3 +136,28 @@ fn a_zone_that_exceeds_the_payload_limit_keeps_no_other_from_starting() {
     assert_eq!(engine.journal.change_sets(&saved).unwrap().len(), 1, "nothing was given up in vain");
     site.clear();
 }
+
+#[test]
+fn a_zone_at_the_last_epoch_that_cannot_have_another_ring_keeps_no_other_from_starting() {
+    let site = Site::new("fixed-ring");
+    let two = format!(
+        "{CONFIG}[[zone]]\nname = \"example.net\"\nfile = \"zone\"\nkey = \"zone.key\"\ncapacity = 1000\n"
+    );
+    let mut engine = site.start_with(&two).unwrap();
+    let now = Instant::from_micros(1);
+    let last = engine.begin_epoch(0, Some(u32::MAX), Caution::Forced, now, UNIX).unwrap();
+    let other = engine.zones[1].publisher.position();
+    drop(engine);
+    let engine = site.start_with(&format!("ring = 2048\n{two}")).unwrap();
+    let [unstarted] = &engine.unstarted[..] else { panic!("{:?}", engine.unstarted) };
+    let told = unstarted.to_string();
+    assert!(told.starts_with("example.org.: ") && told.ends_with("put `ring` back to 1024"), "{told}");
+    assert_eq!(position(&engine), Position { epoch: other.epoch + 1, serial: 1 }, "example.net");
+    drop(engine);
+    let alone = site.start_with(&format!("ring = 2048\n{CONFIG}"));
+    assert!(matches!(alone, Err(EngineError::FixedRing { slots: 1024, .. })));
+    drop(alone);
+    let engine = site.start_with(CONFIG).unwrap();
+    assert_eq!((position(&engine), engine.unstarted.len()), (last, 0), "as it was");
+    site.clear();
+}
