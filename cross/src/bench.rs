@@ -4,10 +4,10 @@
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use crate::build;
+use crate::boards::Board;
 use crate::error::Error;
 use crate::shell::{self, say, seconds};
-use crate::workspace;
+use crate::{build, size, workspace};
 
 pub(crate) const HELP: &str = "\
 Measures one figure of the project. It sets up its own peers, shows progress, prints a table, and
@@ -31,35 +31,42 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
         return Err(Error::argument("bench", option));
     }
     if first == "list" {
-        for (name, summary) in BENCHES {
-            println!("{name:12} {summary}");
+        for (name, summary) in all() {
+            println!("{name:18} {summary}");
         }
         return Ok(ExitCode::SUCCESS);
     }
     let names: Vec<&str> = if first == "all" {
-        BENCHES.iter().map(|(name, _)| *name).collect()
+        all().map(|(name, _)| name).collect()
     } else {
         arguments.iter().map(String::as_str).collect()
     };
     // Before minutes of building.
-    if let Some(unknown) = names.iter().find(|name| !BENCHES.iter().any(|(known, _)| known == *name)) {
+    if let Some(unknown) = names.iter().find(|name| !all().any(|(known, _)| known == **name)) {
         return Err(Error::new(
             format!("there is no bench `{unknown}`"),
             "`cargo x bench list` names them, `cargo x bench all` runs all",
         ));
     }
-    let programs = build::fast()?;
-    let bench = || {
-        let mut command = Command::new(programs.join("bench"));
-        command.current_dir(workspace::root()).env("FINGERPOST_BIN", programs.join("fingerpost"));
-        command
-    };
-
+    let is_program = |name: &&&str| **name != size::BENCH.0;
+    let programs = if names.iter().any(|name| is_program(&name)) { Some(build::fast()?) } else { None };
     let mut results = Vec::new();
     for name in &names {
+        // Those that need a board: before their time counts, and anew, since images of other boards may have been
+        // built meanwhile.
+        let image = if name.starts_with("board-") { Some(Board::ALL[0].build()?) } else { None };
         let start = Instant::now();
-        let finished = shell::run(bench().arg(name))?;
-        results.push((name, finished.success, start.elapsed(), last_line(&finished.output)));
+        let (success, line) = match programs.as_ref().filter(|_| is_program(&name)) {
+            Some(programs) => {
+                let mut command = Command::new(programs.join("bench"));
+                command.current_dir(workspace::root()).env("FINGERPOST_BIN", programs.join("fingerpost"));
+                command.envs(image.map(|image| ("FINGERPOST_FIRMWARE", image)));
+                let finished = shell::run(command.arg(name))?;
+                (finished.success, last_line(&finished.output))
+            }
+            None => size::bench()?,
+        };
+        results.push((name, success, start.elapsed(), line));
     }
     if results.len() > 1 {
         say(&format!("\n{:16} {:>10}  bars", "bench", "time"));
@@ -76,14 +83,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// All names and summaries.
+fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
+    BENCHES.into_iter().chain([size::BENCH])
+}
+
 /// Names and summaries, as the bench programs have them; here, so that listing them takes no build.
-const BENCHES: [(&str, &str); 6] = [
+const BENCHES: [(&str, &str); 9] = [
     ("propagation", "UPDATE's response to new answer at a node"),
     ("apply", "change-sets of 100 RRsets through verify and apply"),
     ("query-cost", "CPU per UDP query, beside NSD and Knot"),
     ("memory", "a node's resident memory with 1,000,000 RRsets"),
     ("cold-start", "empty node to 1,000,000 RRsets served"),
     ("faults", "100,000 updates while everything is killed"),
+    ("board-instructions", "instructions from query to reply on the board"),
+    ("board-propagation", "UPDATE's response to new answer at the board"),
+    ("board-faults", "the board on a wire that loses, doubles and reorders"),
 ];
 
 /// The line of JSON with which a bench ends.

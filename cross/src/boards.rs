@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::elf::Executable;
 use crate::error::Error;
 use crate::shell;
+use crate::size::Size;
 use crate::workspace;
 
 /// A board.
@@ -89,40 +90,48 @@ impl Board {
         Ok(self.image())
     }
 
-    /// What its image, built before, takes of the board; an error if that is more than its budget.
-    pub(crate) fn size(&self) -> Result<String, Error> {
+    /// What its image, built before, takes of the board.
+    pub(crate) fn size(&self) -> Result<Size, Error> {
         let image = Executable::open(&self.image())?;
-        let (flash, ram) = (image.flash(), image.static_ram(self.ram));
-        if ram == 0 {
+        let size = Size { flash: image.flash(), ram: image.static_ram(self.ram) };
+        if size.ram == 0 {
             return Err(Error::new(
                 format!("the image for {} is empty", self.name),
                 "the linker's script was not applied: see firmware/build.rs",
             ));
         }
-        for (what, taken) in [("flash", flash), ("ram", ram)] {
-            let budget = self.budget(what)?;
-            if taken > budget {
+        Ok(size)
+    }
+
+    /// The same; an error if that is more than its budget.
+    pub(crate) fn size_within_budget(&self) -> Result<Size, Error> {
+        let (size, budget) = (self.size()?, self.budget()?);
+        for (what, taken, most) in [("flash", size.flash, budget.flash), ("ram", size.ram, budget.ram)] {
+            if taken > most {
                 return Err(Error::new(
                     format!(
-                        "the image for {} takes {taken} octets of {what}, {budget} are its budget",
+                        "the image for {} takes {taken} octets of {what}, {most} are its budget",
                         self.name
                     ),
                     format!("make it smaller, or change {BUDGET} and say why"),
                 ));
             }
         }
-        Ok(format!("{}: {flash} octets of flash, {ram} of static RAM", self.name))
+        Ok(size)
     }
 
-    /// How many octets it may take of `what`.
-    fn budget(&self, what: &str) -> Result<u64, Error> {
+    /// How much it may take.
+    pub(crate) fn budget(&self) -> Result<Size, Error> {
         let text = workspace::read(&workspace::root().join(BUDGET))?;
-        budget(&text, self.name, what).ok_or_else(|| {
-            Error::new(
-                format!("{BUDGET} has no {what} for {}", self.name),
-                format!("add a section [{}] with flash and ram", self.name),
-            )
-        })
+        let most = |what| {
+            budget(&text, self.name, what).ok_or_else(|| {
+                Error::new(
+                    format!("{BUDGET} has no {what} for {}", self.name),
+                    format!("add a section [{}] with flash and ram", self.name),
+                )
+            })
+        };
+        Ok(Size { flash: most("flash")?, ram: most("ram")? })
     }
 }
 
@@ -157,7 +166,8 @@ mod tests {
     #[test]
     fn every_board_has_a_budget_of_its_own() {
         for board in &Board::ALL {
-            assert!(board.budget("flash").unwrap() > board.budget("ram").unwrap());
+            let budget = board.budget().unwrap();
+            assert!(budget.flash > budget.ram);
         }
         let text = "[a]\nflash = 1_000\n\n[b]\nram = 7\n";
         assert_eq!(budget(text, "a", "flash"), Some(1_000));

@@ -13,6 +13,7 @@ mod fuzz;
 mod qemu;
 mod setup;
 mod shell;
+mod size;
 mod suites;
 mod test;
 mod workspace;

@@ -204,7 +204,11 @@ fn boards(run: &mut Run) -> Result<(), Error> {
     for board in &Board::ALL {
         run.check(board.cargo("clippy").args(["--", "-D", "warnings"]))?;
         if run.check(&mut board.cargo("build"))? {
-            say(&format!("  firmware for {}", board.size()?));
+            let size = board.size_within_budget()?;
+            say(&format!(
+                "  firmware for {}: {} octets of flash, {} of static RAM",
+                board.name, size.flash, size.ram
+            ));
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ pub mod board;
 pub mod broker;
 pub mod data;
 pub mod dns;
+pub mod elf;
 pub mod fleet;
 pub mod gdb;
 pub mod metrics;
@@ -19,20 +20,23 @@ pub mod mqtt;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+mod random;
 pub mod reference;
 pub mod scratch;
 pub mod signing;
 pub mod sim;
 pub mod survey;
 pub mod wait;
+pub mod wire;
 
-pub use board::Board;
+pub use board::{Board, BoardBuilder};
 pub use broker::{Broker, BrokerKind};
 pub use fleet::{Node, Origin, Zone};
 pub use metrics::Metrics;
 pub use proxy::Proxy;
 pub use scratch::Scratch;
 pub use wait::{eventually, eventually_within};
+pub use wire::Wire;
 
 /// Makes each scenario, a function of a [`BrokerKind`], a test on mosquitto and a test on the embedded broker.
 #[macro_export]

@@ -130,14 +130,15 @@ impl<'s, 'm> Resolution<'s, 'm, '_> {
             self.outcome = Outcome::NotReady;
             return Ok(());
         }
-        let mut step = self.step(Subject { zone, name: question, is_question: true })?;
-        while let Step::Follow(name) = step {
+        // Looked at where it is: a step holds a name, whether it is of use or not.
+        let mut step = self.step(Subject { zone, name: question, is_question: true });
+        while let Step::Follow(name) = step.as_ref().map_err(|overflow| *overflow)? {
             let zone =
-                zone_for(self.store(), &name, self.rtype).filter(|&zone| self.view.position(zone).is_some());
-            let Some(zone) = zone.filter(|_| !self.aliases.is_full() && !self.is_alias(&name)) else {
+                zone_for(self.store(), name, self.rtype).filter(|&zone| self.view.position(zone).is_some());
+            let Some(zone) = zone.filter(|_| !self.aliases.is_full() && !self.is_alias(name)) else {
                 break;
             };
-            step = self.step(Subject { zone, name: &name, is_question: false })?;
+            step = self.step(Subject { zone, name, is_question: false });
         }
         self.put_expansion_proofs()
     }

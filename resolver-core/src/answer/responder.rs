@@ -3,7 +3,9 @@
 
 use super::resolve::{Outcome, Resolution};
 use crate::view::View;
-use crate::wire::{Class, Edns, ExtendedError, Header, Overflow, Query, QueryError, Rcode, Rtype, Writer};
+use crate::wire::{
+    Class, Edns, ExtendedError, Header, Opcode, Overflow, Query, QueryError, Rcode, Rtype, Writer,
+};
 
 /// How the query came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +96,12 @@ impl Responder {
             Transport::Udp => self.counters.udp_queries += 1,
             Transport::Tcp => self.counters.tcp_queries += 1,
         }
-        // Looked at where it is: a query is some 300 octets, not to be moved about.
-        let read = Query::read(query);
-        let reply = match &read {
-            Ok(query) => match refusal(query) {
-                None => self.resolve(view, query, transport, out),
-                Some(refusal) => self.refuse(query, refusal, transport, out),
+        // Read in place: a query is some 300 octets, not to be moved about.
+        let mut read = Query::EMPTY;
+        let reply = match read.read_over(Opcode::QUERY, query) {
+            Ok(()) => match refusal(&read) {
+                None => self.resolve(view, &read, transport, out),
+                Some(refusal) => self.refuse(&read, refusal, transport, out),
             },
             Err(QueryError::Short) => {
                 self.counters.ignored_short += 1;
@@ -110,10 +112,10 @@ impl Responder {
                 return Reply::Ignore(IgnoreReason::Response);
             }
             Err(QueryError::Malformed(header)) => {
-                reply_header(*header, Rcode::FORMERR, out).inspect(|_| self.counters.formerr += 1)
+                reply_header(header, Rcode::FORMERR, out).inspect(|_| self.counters.formerr += 1)
             }
             Err(QueryError::Opcode(header)) => {
-                reply_header(*header, Rcode::NOTIMP, out).inspect(|_| self.counters.notimp += 1)
+                reply_header(header, Rcode::NOTIMP, out).inspect(|_| self.counters.notimp += 1)
             }
         };
         match reply {
@@ -137,8 +139,9 @@ impl Responder {
         transport: Transport,
         out: &mut [u8],
     ) -> Result<usize, Overflow> {
-        let mut writer = self.begin(query, transport, out)?;
-        let (outcome, error) = Resolution::run(view, query, &mut writer);
+        let mut begun = self.begin(query, transport, out);
+        let writer = begun.as_mut().map_err(|overflow| *overflow)?;
+        let (outcome, error) = Resolution::run(view, query, writer);
         let counters = &mut self.counters;
         *match outcome {
             Outcome::Answer => &mut counters.noerror,
@@ -162,7 +165,8 @@ impl Responder {
         transport: Transport,
         out: &mut [u8],
     ) -> Result<usize, Overflow> {
-        let mut writer = self.begin(query, transport, out)?;
+        let mut begun = self.begin(query, transport, out);
+        let writer = begun.as_mut().map_err(|overflow| *overflow)?;
         let counters = &mut self.counters;
         let (counter, rcode, error) = match refusal {
             Refusal::Version => (&mut counters.badvers, Rcode::BADVERS, None),
@@ -178,6 +182,7 @@ impl Responder {
         self.end(query, writer, error)
     }
 
+    /// Begins the reply. Its writer is best left where it is: to move it takes as long as to write a record.
     fn begin<'b>(
         &self,
         query: &Query,
@@ -196,7 +201,7 @@ impl Responder {
     fn end(
         &self,
         query: &Query,
-        mut writer: Writer<'_>,
+        writer: &mut Writer<'_>,
         error: Option<ExtendedError>,
     ) -> Result<usize, Overflow> {
         if let Some(edns) = &query.edns {

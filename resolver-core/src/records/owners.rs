@@ -8,7 +8,7 @@
 //! Of an apex, `parent` is the number of its zone, which holds its name. Owners that are only parents are
 //! empty non-terminals (RFC 4592 section 2.2.2): they come with their first child and go with the last.
 
-use super::cells::{FIRST_STREAM, Place, Reader, chain_cells, number};
+use super::cells::{FIRST_STREAM, Place, Reader, cell, chain_cells, number};
 use super::siphash::HashKey;
 use super::store::{Cell, OwnerFlags, OwnerId, Store, ZoneId};
 use super::zones::ZoneSlot;
@@ -48,18 +48,20 @@ pub(super) struct Path<'a> {
 }
 
 impl<'a> Path<'a> {
+    // Inlined, so that it is made where it is used: to move it takes longer.
+    #[inline]
     pub(super) fn of(name: RelativeName<'a>) -> Self {
-        let wire = name.as_wire();
-        let (mut starts, mut len, mut at) = ([0; MAX_LABELS], 0, 0);
+        let mut path = Self { wire: name.as_wire(), starts: [0; MAX_LABELS], len: 0 };
+        let mut at = 0;
         for label in name.labels() {
             // A relative name of at most 254 octets has at most 127 labels.
-            if let Some(start) = starts.get_mut(len) {
+            if let Some(start) = path.starts.get_mut(path.len) {
                 *start = at as u8;
-                len += 1;
+                path.len += 1;
             }
             at += 1 + label.len();
         }
-        Self { wire, starts, len }
+        path
     }
 
     /// Label `depth`, 0 being the one just below the apex; empty if there is none.
@@ -138,11 +140,14 @@ pub(super) fn rrsets_reader(cells: &[Cell], id: u32) -> Reader<'_> {
 
 /// Compares the label of `id`, ignoring case.
 fn has_label(cells: &[Cell], id: u32, label: &[u8]) -> bool {
-    let mut reader = Reader::new(cells, Place::start(id));
-    if reader.piece(1).first().is_none_or(|length| usize::from(*length) != label.len()) {
+    // Most labels, and all differences of most others, stand in the first cell.
+    let [length, held @ ..] = &cell(cells, id)[FIRST_STREAM..] else { return false };
+    let (front, mut rest) = label.split_at(label.len().min(held.len()));
+    if usize::from(*length) != label.len() || !held[..front.len()].eq_ignore_ascii_case(front) {
         return false;
     }
-    let mut rest = label;
+    let mut reader = Reader::new(cells, Place::start(id));
+    reader.skip(if rest.is_empty() { 0 } else { 1 + front.len() });
     while !rest.is_empty() {
         let piece = reader.piece(rest.len());
         match rest.split_at_checked(piece.len()) {
@@ -193,8 +198,8 @@ impl Store<'_> {
         let mut id = self.index.chain(self.index.key.hash(parent, label));
         while id != 0 {
             if number(cells, id, PARENT) == parent
-                && has_label(cells, id, label)
                 && flags(cells, id) & FLAG_APEX == 0
+                && has_label(cells, id, label)
             {
                 break;
             }

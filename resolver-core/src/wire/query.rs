@@ -114,6 +114,26 @@ impl Query {
     /// The same for a message whose opcode must be `opcode`: QUERY, NOTIFY or UPDATE, whose messages have
     /// the same frame. In those three a bad frame is told before a wrong opcode.
     pub fn read_opcode(opcode: Opcode, message: &[u8]) -> Result<Self, QueryError> {
+        let mut query = Self::EMPTY;
+        query.read_over(opcode, message)?;
+        Ok(query)
+    }
+
+    /// What [`Self::read_over`] starts from.
+    pub(crate) const EMPTY: Self = Self {
+        header: Header { id: 0, flags: 0, counts: [0; 4] },
+        name: Name::ROOT,
+        rtype: Rtype(0),
+        class: Class(0),
+        question_end: 0,
+        edns: None,
+        options: 0..0,
+        tsig: None,
+    };
+
+    /// [`Self::read_opcode`] in place, for whoever cannot afford to move 300 octets about: `self` must be
+    /// [`Self::EMPTY`], and is of no use after an error.
+    pub(crate) fn read_over(&mut self, opcode: Opcode, message: &[u8]) -> Result<(), QueryError> {
         let header = Header::read(message).ok_or(QueryError::Short)?;
         if header.is_response() {
             return Err(QueryError::Response);
@@ -121,19 +141,9 @@ impl Query {
         if !matches!(header.opcode(), Opcode::QUERY | Opcode::NOTIFY | Opcode::UPDATE) {
             return Err(QueryError::Opcode(header));
         }
-        // Filled in where it is returned: a query is 300 octets, and each is read for every reply.
-        let mut query = Self {
-            header,
-            name: Name::ROOT,
-            rtype: Rtype(0),
-            class: Class(0),
-            question_end: 0,
-            edns: None,
-            options: 0..0,
-            tsig: None,
-        };
-        match query.walk(message) {
-            Ok(()) if header.opcode() == opcode => Ok(query),
+        self.header = header;
+        match self.walk(message) {
+            Ok(()) if header.opcode() == opcode => Ok(()),
             Ok(()) => Err(QueryError::Opcode(header)),
             Err(Malformed) => Err(QueryError::Malformed(header)),
         }

@@ -429,7 +429,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Writes the counts; returns the message's length.
-    pub fn finish(self) -> usize {
+    pub fn finish(&mut self) -> usize {
         for (index, count) in self.counts.into_iter().enumerate() {
             self.out[4 + 2 * index..6 + 2 * index].copy_from_slice(&count.to_be_bytes());
         }

@@ -1,7 +1,11 @@
 //! The project's figures: each bench sets up its own peers, measures, and reports in a table and a line of JSON.
 
 mod apply;
+mod board_faults;
+mod board_instructions;
+mod board_propagation;
 mod cold_start;
+mod counting;
 mod faults;
 mod memory;
 mod million;
@@ -22,7 +26,7 @@ pub struct Bench {
 
 impl Bench {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self {
             name: "propagation",
             summary: "UPDATE's response to new answer at a node",
@@ -37,6 +41,21 @@ impl Bench {
         Self { name: "memory", summary: "a node's resident memory with 1,000,000 RRsets", run: memory::run },
         Self { name: "cold-start", summary: "empty node to 1,000,000 RRsets served", run: cold_start::run },
         Self { name: "faults", summary: "100,000 updates while everything is killed", run: faults::run },
+        Self {
+            name: "board-instructions",
+            summary: "instructions from query to reply on the board",
+            run: board_instructions::run,
+        },
+        Self {
+            name: "board-propagation",
+            summary: "UPDATE's response to new answer at the board",
+            run: board_propagation::run,
+        },
+        Self {
+            name: "board-faults",
+            summary: "the board on a wire that loses, doubles and reorders",
+            run: board_faults::run,
+        },
     ];
 
     /// The one of that name.

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let name = arguments.first().map(String::as_str).unwrap_or_default();
     if name == "list" {
         for bench in &Bench::ALL {
-            println!("{:12} {}", bench.name, bench.summary);
+            println!("{:18} {}", bench.name, bench.summary);
         }
         return ExitCode::SUCCESS;
     }

@@ -52,9 +52,14 @@ impl Client {
 
     /// Asks over UDP, once.
     pub fn udp(&self, question: &Question) -> io::Result<Message> {
+        self.udp_within(question, REPLY_TIME)
+    }
+
+    /// Asks over UDP, once, and waits no longer than `within`.
+    pub fn udp_within(&self, question: &Question, within: Duration) -> io::Result<Message> {
         let id = next_id();
         let message = question.to_message(id);
-        let deadline = Instant::now() + REPLY_TIME;
+        let deadline = Instant::now() + within;
         self.socket.send(&message)?;
         let mut buffer = [0; 65_535];
         loop {

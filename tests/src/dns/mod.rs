@@ -9,7 +9,7 @@ pub mod query;
 pub mod tsig;
 pub mod update;
 
-pub use client::{Client, Connection};
+pub use client::{Client, Connection, next_id};
 pub use message::{Message, Record, rcode, rtype};
 pub use query::Question;
 pub use tsig::TsigKey;

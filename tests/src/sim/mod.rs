@@ -8,7 +8,6 @@
 mod broker;
 mod node;
 mod origin;
-mod random;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -19,10 +18,10 @@ use resolver_core::Instant;
 use resolver_core::feed::follow::SubscriptionAction;
 use resolver_core::feed::{Digest, Position};
 
+use crate::random::Random;
 use broker::Broker;
 use node::Node;
 use origin::Origin;
-use random::Random;
 
 /// What happens. Everything else follows from the seed.
 #[derive(Clone, Copy, Debug)]

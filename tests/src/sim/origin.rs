@@ -11,8 +11,8 @@ use resolver_core::feed::{Digest, Position};
 use resolver_core::records::{Memory, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
 
-use super::random::Random;
 use super::{History, Settings, ToBroker};
+use crate::random::Random;
 
 pub(super) const ROOT: &str = "sim";
 /// Small, so that a small zone has many buckets and a change often exceeds a message.
