@@ -8,7 +8,7 @@ use super::BOARD;
 /// Answers what came to `socket`, which is bound to [`PORT`].
 pub(super) fn serve(socket: &mut udp::Socket<'_>, own: Ipv4Address) {
     while let Ok((octets, _)) = socket.recv() {
-        let request = DhcpPacket::new_checked(octets).ok().and_then(|packet| Some(reply(&packet, own)?));
+        let request = DhcpPacket::new_checked(octets).ok().and_then(|packet| reply(&packet, own));
         let Some(reply) = request else { continue };
         let mut octets = vec![0; reply.buffer_len()];
         if reply.emit(&mut DhcpPacket::new_unchecked(&mut octets[..])).is_ok() {
