@@ -19,8 +19,8 @@ pub(crate) async fn serve(
     buffers: &'static mut UdpBuffers,
 ) -> ! {
     let UdpBuffers { receive, send, query, reply } = buffers;
-    let mut socket = UdpSocket::new(stack, &mut queues.receive, receive, &mut queues.send, send);
     loop {
+        let mut socket = UdpSocket::new(stack, &mut queues.receive, receive, &mut queues.send, send);
         open(&mut socket, server.port);
         loop {
             let Either::First((length, client)) = alive(
@@ -39,7 +39,7 @@ pub(crate) async fn serve(
             let Some(length) = server.answer(&query[..length], Transport::Udp, reply) else { continue };
             // The stack keeps a reply until it knows the neighbour's address, for ever if there is no such neighbour,
             // and all others behind it. So one at a time, and what does not leave soon is given up: that takes a new
-            // socket, and with it go the queries that wait.
+            // socket (one that was closed still sends nothing for a second), and with it go the queries that wait.
             let sent = async {
                 let sent = socket.send_to(&reply[..length], client).await;
                 socket.flush().await;
@@ -54,7 +54,6 @@ pub(crate) async fn serve(
                 }
             }
         }
-        socket.close();
     }
 }
 
