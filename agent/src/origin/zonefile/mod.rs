@@ -3,7 +3,7 @@
 //! Owns reading, directives, grouping into RRsets, and what makes a zone a zone (RFC 1034 section 4.2.1, RFC 2181). Leaves
 //! to [`super::diff`] what a new version changes. Nothing of a file with an error is used.
 //!
-//! A file is looked at entry by entry ([`entries`], [`rewrite`]). Runs of entries go to the reader of the crate `domain` as
+//! A file is looked at entry by entry (`entries`, `rewrite`). Runs of entries go to the reader of the crate `domain` as
 //! they are; what it does not know is first written in words that it does.
 
 use std::fmt;
