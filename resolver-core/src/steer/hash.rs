@@ -46,17 +46,17 @@ pub(crate) fn together(client: u32, identity: u32) -> u32 {
     (word ^ word >> 15).wrapping_mul(0x85EB_CA77)
 }
 
-/// log2 of a weight in parts, of which it has `ramp` only; with [`WEIGHT_FRACTION`] fractional bits.
+/// log2 of a weight in parts, with [`WEIGHT_FRACTION`] fractional bits. During a slow start it has fewer of them.
 pub(crate) fn log_weight(weight: u32, ramp: u8) -> u16 {
-    // None at all is the least there is (RFC 2782): one part of a weight of 1.
-    let parts = (weight.min(MOST_WEIGHT) * PARTS + 1) * u32::from(ramp) / u32::from(crate::registry::FULL);
-    // At most 2^30, so 31 with so many bits.
+    // A weight of 0 is one part: the least there is (RFC 2782).
+    let parts = weight.min(MOST_WEIGHT) * PARTS * u32::from(ramp);
+    // Parts are at most 2^28 with a full ramp.
     (log2(parts) >> (FRACTION - WEIGHT_FRACTION)) as u16
 }
 
 /// Weights and capacities beyond do not count: 2^20.
 const MOST_WEIGHT: u32 = 1 << 20;
-/// Parts of a weight of 1: as many as steps of a slow start.
+/// Parts of a weight of 1 for each step of a slow start.
 const PARTS: u32 = 16;
 /// Fractional bits of the logarithm of a weight: a tenth of a per cent.
 const WEIGHT_FRACTION: u32 = 11;
@@ -78,9 +78,10 @@ pub(crate) fn bonus(log_weight: u16) -> u32 {
 /// log2 of `number`, of 1 for 0, with [`FRACTION`] fractional bits; to within 0.0002.
 #[inline]
 pub(crate) fn log2(number: u32) -> u32 {
-    let zeros = (number | 1).leading_zeros();
+    let number = number.max(1);
+    let zeros = number.leading_zeros();
     // Without the leading one.
-    let rest = (number | 1) << zeros << 1;
+    let rest = number << zeros << 1;
     let index = (rest >> 27) as usize;
     let (low, high) = (TABLE[index], TABLE[index + 1]);
     // 16 of the 27 bits below the index are enough; the product has at most 28.
