@@ -133,7 +133,7 @@ pub struct NodeSlot {
 /// Observers that are kept for a node: as many as have to agree at most.
 pub(super) const ACCUSERS: usize = 2;
 /// A slow start that is over.
-pub(crate) const FULL: u8 = 16;
+pub(super) const FULL: u8 = 16;
 
 /// The birth named a place.
 pub(super) const HAS_PLACE: u8 = 1;
