@@ -20,7 +20,7 @@ use super::life::OwnLife;
 use super::pace::Pace;
 use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
-use super::{Error, clock, report};
+use super::{Error, clock};
 use crate::config::Problem;
 use crate::memory;
 use crate::metrics::Counter;
@@ -240,7 +240,7 @@ impl Phases {
             }
             let position = view.read().position(*id);
             let (epoch, serial) = (position.map(|at| at.epoch), position.map(|at| at.serial));
-            let phase_name = phase.map(report::phase_name);
+            let phase_name = phase.map(Phase::name);
             match trouble {
                 Some(trouble) if known_trouble != Some(trouble) => {
                     let remedy = trouble.remedy();

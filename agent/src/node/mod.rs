@@ -41,7 +41,6 @@ use crate::service::{Blame, Context, Failure};
 
 pub use config::{Config, Tcp, Zone};
 pub use enrolment::{Enrolment, ServiceEntry};
-pub(crate) use report::phase_name;
 
 use feed::Follower;
 use life::OwnLife;

@@ -221,9 +221,9 @@ fn zones(
         }
         out.family("zone_phase", "1 for the phase that the zone is in.", Kind::Gauge);
         for zone in &zones {
-            for (phase, name) in PHASES {
+            for phase in Phase::ALL {
                 let is = zone.status.is_some_and(|status| status.phase == phase);
-                out.sample(&[("zone", &zone.apex), ("phase", name)], f64::from(u8::from(is)));
+                out.sample(&[("zone", &zone.apex), ("phase", phase.name())], f64::from(u8::from(is)));
             }
         }
         out.family("zone_trouble", "1 for what keeps the zone from following its origin.", Kind::Gauge);
@@ -236,20 +236,6 @@ fn zones(
         feed_counters(out, &zones);
     });
 }
-
-/// As metrics and logs have it.
-pub(crate) fn phase_name(phase: Phase) -> &'static str {
-    PHASES.iter().find(|(known, _)| *known == phase).map_or("", |(_, name)| name)
-}
-
-const PHASES: [(Phase, &str); 6] = [
-    (Phase::Waiting, "waiting"),
-    (Phase::Live, "live"),
-    (Phase::Fetching, "fetching"),
-    (Phase::Resyncing, "resyncing"),
-    (Phase::Full, "full"),
-    (Phase::Diverged, "diverged"),
-];
 
 fn feed_counters(out: &mut Exposition, zones: &[Zone]) {
     type Count = fn(&ZoneCounters) -> u64;
