@@ -62,8 +62,8 @@ fn notice_again(notice: &Notice<'_>) -> Vec<u8> {
     let mut out = vec![0; MAX_NOTICE];
     let length = match notice {
         Notice::Birth(birth) => birth_again(&identity, birth, &mut out),
-        Notice::Sleep(end) => seal_end(&identity, End::Sleep, end.incarnation, &mut out),
-        Notice::Death(end) => seal_end(&identity, End::Death, end.incarnation, &mut out),
+        Notice::Sleep(end) => seal_end(&identity, End::Sleep, end.speaker, end.incarnation, &mut out),
+        Notice::Death(end) => seal_end(&identity, End::Death, end.speaker, end.incarnation, &mut out),
     };
     out.truncate(length.expect("was read"));
     out
@@ -84,11 +84,17 @@ fn birth_again(identity: &Identity<'_>, birth: &Birth<'_>, out: &mut [u8]) -> Op
 
 fn beacon_again(beacon: &Beacon<'_>, room: usize) -> Vec<u8> {
     let certificate = own_certificate();
+    let (services, near) = (beacon.services.collect::<Vec<_>>(), beacon.near.collect::<Vec<_>>());
+    let suspects = beacon.suspects.collect::<Vec<_>>();
     let report = Report {
         incarnation: beacon.incarnation,
         sequence: beacon.sequence,
         uptime: beacon.uptime,
         load: beacon.load,
+        services: &services,
+        coordinate: beacon.coordinate,
+        near: &near,
+        suspects: &suspects,
         zone_count: beacon.zone_count,
     };
     // The room for the list's length is counted as for the longest.

@@ -5,8 +5,9 @@
 //!   certificate  node, key 32, regions, services, serial, not before, expiry             an operator's
 //!   birth        certificate, incarnation, software, addresses, place, payload limit,    the node's
 //!                last reset, services
-//!   sleep, death certificate, incarnation                                                the node's
-//!   beacon       incarnation, sequence, uptime, load, zones in all, zones                the node's
+//!   sleep, death certificate, incarnation, speaker                                       the node's
+//!   beacon       incarnation, sequence, uptime, load, services, coordinate, near,        the node's
+//!                suspects, zones in all, zones
 //! ```
 //!
 //! Numbers are varints in their shortest form, lists that are sets ascend, so that there is one encoding of each message.
@@ -25,7 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::list::List;
 use super::parse::notice_body;
-use super::{Identifier, MAX_IDENTIFIER};
+use super::{Coordinate, Identifier, MAX_IDENTIFIER, Near, ServiceReport};
 use crate::codec::Writer;
 use crate::feed::follow::Phase;
 use crate::feed::message::SIGNATURE_LEN;
@@ -174,6 +175,17 @@ pub struct Ended<'a> {
     pub certificate: Certificate<'a>,
     /// Of which birth.
     pub incarnation: u64,
+    /// Who speaks.
+    pub speaker: Speaker,
+}
+
+/// Who says that a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// The node itself, with its last word.
+    Node,
+    /// The broker, with the node's Will: its connection ended, and perhaps nothing else did.
+    Will,
 }
 
 /// A geographic position, in units of 1e-4 degrees (11 m).
@@ -217,6 +229,14 @@ pub struct Beacon<'a> {
     pub uptime: u32,
     /// From 0, idle, to 255, fully loaded.
     pub load: u8,
+    /// Its services, in the order of the birth. If it is of another length than the birth's list, it says nothing.
+    pub services: List<'a, ServiceReport>,
+    /// Where it is in the space of round trips.
+    pub coordinate: Option<Coordinate>,
+    /// The nodes nearest to it, nearest first: at most [`super::MAX_NEAR`].
+    pub near: List<'a, Near<'a>>,
+    /// Nodes that its probes find dead, ascending: at most [`super::MAX_NEAR`].
+    pub suspects: List<'a, Identifier<'a>>,
     /// Zones that the node follows.
     pub zone_count: u32,
     /// Some or all of them: where not all fit, successive beacons take turns.

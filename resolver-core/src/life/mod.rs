@@ -13,13 +13,14 @@
 //! connected      life.handle_link(Link::Up, now); subscribe to life.topic(), retained, and in the same
 //!                go publish the birth (below): the broker answers with what stood there before it
 //! PUBLISH        life.handle_message(topic, payload, now)        NodeError::Topic: it is the feed's
-//! zones changed  life.handle_change()
-//! then always    while let Some(transmit) = life.poll_transmit(&feed, &view, load, now, out) { PUBLISH }
+//! zones, vitals changed  life.handle_change()
+//! then always    while let Some(transmit) = life.poll_transmit(&feed, &view, &vitals, now, out) { PUBLISH }
 //!                if life.poll_reconnect(now) { DISCONNECT, connect anew }
 //!                sleep until life.poll_at()
 //! to end         life.farewell(End::Death, out), PUBLISH, wait for its PUBACK, DISCONNECT
 //! ```
 
+mod coordinate;
 mod identifier;
 mod list;
 pub mod message;
@@ -27,12 +28,15 @@ mod node;
 mod parse;
 mod presence;
 mod seal;
+mod told;
 mod topic;
+mod vitals;
 
+pub use coordinate::Coordinate;
 pub use identifier::{Identifier, MAX_IDENTIFIER, printable};
 pub use list::List;
 pub use message::{
-    Beacon, Birth, Certificate, Claims, Ended, NodeError, Notice, Place, Service, Trust, ZoneState,
+    Beacon, Birth, Certificate, Claims, Ended, NodeError, Notice, Place, Service, Speaker, Trust, ZoneState,
 };
 pub use node::{CONNECTION_BITS, Delivery, Heard, Life, LifeCounters, MAX_BOOT, Settings, Transmit};
 pub use presence::{Presence, State};
@@ -40,3 +44,4 @@ pub use seal::{
     Announcement, End, Grant, Identity, Report, seal_beacon, seal_birth, seal_certificate, seal_end,
 };
 pub use topic::{MAX_NODE_TOPIC, NodeTopic, NodeTopicKind, NodeTopicString};
+pub use vitals::{MAX_NEAR, Near, ServiceReport, ServiceState, Vitals};

@@ -4,10 +4,11 @@ use core::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::message::{self, Kind, NodeError};
+use super::message::{self, Kind, MAX_SERVICES, NodeError, Speaker};
 use super::parse;
 use super::seal::{self, Announcement, End, Identity, Report};
-use super::{NodeTopic, NodeTopicKind, NodeTopicString, ZoneState};
+use super::told::Told;
+use super::{NodeTopic, NodeTopicKind, NodeTopicString, ServiceReport, ServiceState, Vitals, ZoneState};
 use crate::feed::Feed;
 use crate::feed::follow::{Jitter, Link, MAX_ROOT, Phase};
 use crate::records::ZoneId;
@@ -114,7 +115,8 @@ pub struct Life<'m> {
     looked_at: Option<Instant>,
     /// What the zones were then: see [`fingerprint`].
     seen: u64,
-    told_load: u8,
+    /// What the last beacon told besides zones.
+    told: Told,
 }
 
 impl<'m> Life<'m> {
@@ -151,7 +153,7 @@ impl<'m> Life<'m> {
             doubtful: false,
             looked_at: None,
             seen: 0,
-            told_load: 0,
+            told: Told::default(),
         })
     }
 
@@ -177,7 +179,7 @@ impl<'m> Life<'m> {
         self.incarnation = self.incarnation.saturating_add(1);
         self.sequence = 0;
         self.fall_silent();
-        self.end(End::Death, out)
+        self.end(End::Death, Speaker::Will, out)
     }
 
     /// The connection for which [`Self::will`] was called came, or went.
@@ -236,19 +238,19 @@ impl<'m> Life<'m> {
         result
     }
 
-    /// Something that beacons tell may have changed: what zones serve, or how they are followed. Costs nothing: whether it
-    /// did is looked up when it may be told.
+    /// Something that beacons tell may have changed: what zones serve, how they are followed, the node's vitals. Costs
+    /// nothing: whether it did is looked up when it may be told.
     pub fn handle_change(&mut self) {
         self.doubtful = true;
     }
 
     /// The next message to publish, written into `out`, which also bounds beacons: the payload limit of the feed, at least
-    /// [`message::MAX_NOTICE`]. `load` is from 0, idle, to 255. Call until `None`.
+    /// [`message::MAX_NOTICE`]. Call until `None`.
     pub fn poll_transmit(
         &mut self,
         feed: &Feed<'_>,
         view: &View<'_>,
-        load: u8,
+        vitals: &Vitals<'_>,
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
@@ -258,9 +260,21 @@ impl<'m> Life<'m> {
         if self.birth_due.is_some_and(|due| due <= now) {
             return self.birth(feed.zones().len(), now, out);
         }
-        self.look(feed, view, load, now);
+        let services = self.services(vitals);
+        let report = Report {
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            uptime: u32::try_from(now.saturating_since(self.began).as_secs()).unwrap_or(u32::MAX),
+            load: vitals.load,
+            services: &services,
+            coordinate: vitals.coordinate,
+            near: vitals.near,
+            suspects: vitals.suspects,
+            zone_count: feed.zones().len() as u32,
+        };
+        self.look(feed, view, &report, now);
         if self.beacon_due.is_some_and(|due| due <= now) {
-            return self.beacon(feed, view, load, now, out);
+            return self.beacon(feed, view, &report, now, out);
         }
         None
     }
@@ -285,7 +299,7 @@ impl<'m> Life<'m> {
             return None;
         }
         self.fall_silent();
-        self.end(end, out)
+        self.end(end, Speaker::Node, out)
     }
 
     fn fall_silent(&mut self) {
@@ -335,12 +349,26 @@ impl<'m> Life<'m> {
         Some(Transmit { topic: self.topic(), length, delivery: Delivery::Assured })
     }
 
-    fn end(&mut self, end: End, out: &mut [u8]) -> Option<Transmit> {
-        let Some(length) = seal::seal_end(&self.identity, end, self.incarnation, out) else {
+    fn end(&mut self, end: End, speaker: Speaker, out: &mut [u8]) -> Option<Transmit> {
+        let Some(length) = seal::seal_end(&self.identity, end, speaker, self.incarnation, out) else {
             self.counters.unfit += 1;
             return None;
         };
         Some(Transmit { topic: self.topic(), length, delivery: Delivery::Assured })
+    }
+
+    /// The services of the birth as they are to be told.
+    fn services(&self, vitals: &Vitals<'_>) -> heapless::Vec<ServiceReport, MAX_SERVICES> {
+        let unchecked = ServiceReport { state: ServiceState::Up, load: vitals.load };
+        let count = self.announcement.services.len();
+        vitals
+            .services
+            .iter()
+            .copied()
+            .chain(core::iter::repeat(unchecked))
+            .take(count)
+            .take(MAX_SERVICES)
+            .collect()
     }
 
     /// From when on it may be looked (again) whether something changed.
@@ -349,12 +377,14 @@ impl<'m> Life<'m> {
     }
 
     /// Brings the beacon forward if something changed.
-    fn look(&mut self, feed: &Feed<'_>, view: &View<'_>, load: u8, now: Instant) {
-        let other_load = load.abs_diff(self.told_load) >= LOAD_STEP;
-        if now < self.look_from() || !(self.doubtful || other_load) {
+    fn look(&mut self, feed: &Feed<'_>, view: &View<'_>, report: &Report<'_>, now: Instant) {
+        let differs = self.told.differs(report);
+        // What may not be told yet is polled for.
+        self.doubtful |= differs;
+        if now < self.look_from() || !self.doubtful {
             return;
         }
-        if self.has_changed(feed, view, now) || other_load {
+        if self.has_changed(feed, view, now) || differs {
             self.beacon_due = Some(now);
         }
     }
@@ -375,27 +405,20 @@ impl<'m> Life<'m> {
         &mut self,
         feed: &Feed<'_>,
         view: &View<'_>,
-        load: u8,
+        report: &Report<'_>,
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
         self.has_changed(feed, view, now);
         let zone_count = feed.zones().len();
-        let report = Report {
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            uptime: u32::try_from(now.saturating_since(self.began).as_secs()).unwrap_or(u32::MAX),
-            load,
-            zone_count: zone_count as u32,
-        };
         let turn = self.turn.checked_rem(zone_count).unwrap_or(0);
         let zones = feed.zones().skip(turn).chain(feed.zones().take(turn));
         let states = zones.map(|zone| state(zone, view));
-        let sealed = seal::seal_beacon(&self.identity, &report, states, out);
+        let sealed = seal::seal_beacon(&self.identity, report, states, out);
         let told = sealed.map_or(0, |(_, told)| told);
         self.turn = turn + told;
         self.owed = if told == 0 { 0 } else { self.owed.saturating_sub(told) };
-        self.told_load = load;
+        self.told.note(report);
         self.beacon_due = Some(now + if self.owed > 0 { CHANGE_PAUSE } else { self.jitter.spread(TICK) });
         let Some((length, _)) = sealed else {
             self.counters.unfit += 1;
@@ -441,5 +464,3 @@ const CHANGE_PAUSE: Duration = Duration::from_secs(1);
 /// Beacons without a reason are at most so far apart, and at least half of it: once a minute on average. A hundred thousand
 /// nodes make some 1,700 small messages a second of it.
 const TICK: Duration = Duration::from_secs(80);
-/// A load that differs so much from the one told last is a change: an eighth of the scale.
-const LOAD_STEP: u8 = 32;
