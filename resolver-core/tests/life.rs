@@ -8,9 +8,9 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::{FeedMemory, Position, ZoneFeed};
 use resolver_core::life::message::{self, MAX_CERTIFICATE};
 use resolver_core::life::{
-    Announcement, Coordinate, Delivery, End, Grant, Heard, Identifier, Identity, Life, MAX_BOOT, Near,
-    NodeError, Notice, Presence, Service, ServiceReport, ServiceState, Settings, Speaker, State, Trust,
-    Vitals, seal_certificate, seal_end,
+    Announcement, Coordinate, Delivery, End, Grant, Heard, Identifier, Identity, Instruction, Life, MAX_BOOT,
+    MAX_ORDERS, Near, NodeError, Notice, Order, Presence, Service, ServiceReport, ServiceState, Settings,
+    Speaker, State, Trust, Vitals, open_orders, seal_certificate, seal_end, seal_orders,
 };
 use resolver_core::records::{Memory, ZoneId, ZoneSlot};
 use resolver_core::wire::Name;
@@ -61,7 +61,7 @@ struct Sent {
 impl Sent {
     fn notice(&self) -> Notice<'_> {
         let operators = [operator().verifying_key()];
-        let trust = Trust { operators: &operators, wall: None };
+        let trust = Trust { operators: &operators, revoked: &[], wall: None };
         message::open_notice(&trust, id("eu"), id("n1"), &self.payload).unwrap()
     }
 
@@ -410,6 +410,55 @@ fn the_state_of_a_service_is_told_at_once_and_at_most_once_a_second() {
     assert!(world.sent().is_empty());
     world.vitals.services = Vec::leak(vec![report(ServiceState::Up, 32), report(ServiceState::Down, 7)]);
     assert_eq!(world.sent()[0].beacon().services.next().unwrap().load, 32);
+}
+
+/// Orders for n1 as its shell hands them over.
+fn order(world: &mut World, serial: u64, instructions: &[Instruction<'_>]) -> Result<(), NodeError> {
+    let mut out = vec![0; MAX_ORDERS];
+    let length = seal_orders(&operator(), id("n1"), serial, instructions, &mut out).unwrap();
+    let orders = open_orders(&[operator().verifying_key()], id("n1"), &out[..length]).unwrap();
+    world.life.handle_orders(&orders)
+}
+
+#[test]
+fn orders_are_followed_told_at_once_and_end() {
+    let mut world = serving();
+    world.vitals.wall = Some(1_000);
+    let states = |sent: &[Sent]| {
+        sent.iter()
+            .map(|sent| sent.beacon().services.map(|service| service.state).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    let all = Instruction { service: None, order: Order::Drain, until: 0 };
+    let web = Instruction { service: Some(id("web")), order: Order::Disable, until: 1_030 };
+    assert_eq!(order(&mut world, 5, &[all, web]), Ok(()));
+    assert_eq!(world.life.orders_serial(), 5);
+    assert_eq!(states(&world.sent()), [[ServiceState::Draining, ServiceState::Down]]);
+    // The same again, and older ones.
+    assert_eq!(order(&mut world, 5, &[all, web]), Ok(()));
+    assert_eq!(order(&mut world, 4, &[]), Err(NodeError::Outdated));
+    world.pass(5 * SECOND);
+    assert!(world.sent().is_empty());
+    // Half a minute after they came, one ends; the other is polled for no more.
+    let waited = world.pass_to_poll();
+    assert!((25 * SECOND..=30 * SECOND).contains(&waited), "{waited:?}");
+    world.vitals.wall = Some(1_030);
+    assert_eq!(states(&world.sent()), [[ServiceState::Draining, ServiceState::Draining]]);
+    world.pass(2 * SECOND);
+    assert_eq!(order(&mut world, 6, &[]), Ok(()));
+    assert_eq!(states(&world.sent()), [[ServiceState::Up, ServiceState::Up]]);
+    // They hold on the next connection, and are another node's to no effect.
+    world.pass(2 * SECOND);
+    assert_eq!(order(&mut world, 7, &[web]), Ok(()));
+    world.life.handle_link(Link::Down, world.now);
+    world.vitals.wall = None;
+    world.connect();
+    assert_eq!(states(&world.sent()[1..]), [[ServiceState::Up, ServiceState::Down]], "no clock, no end");
+    let mut out = vec![0; MAX_ORDERS];
+    let length = seal_orders(&operator(), id("n2"), 9, &[], &mut out).unwrap();
+    let orders = open_orders(&[operator().verifying_key()], id("n2"), &out[..length]).unwrap();
+    assert_eq!(world.life.handle_orders(&orders), Err(NodeError::Node));
+    assert_eq!(world.life.orders_serial(), 7);
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn body(payload: &[u8]) -> &[u8] {
 }
 
 fn trust<'k>(operators: &'k [VerifyingKey], wall: Option<u64>) -> Trust<'k> {
-    Trust { operators, wall }
+    Trust { operators, revoked: &[], wall }
 }
 
 fn listed(claims: Claims<'_>) -> Option<Vec<String>> {

@@ -75,7 +75,7 @@ impl Devices {
             return false;
         };
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
-        let trust = Trust { operators: &self.operators, wall };
+        let trust = Trust { operators: &self.operators, revoked: &[], wall };
         let key = (region.as_str().to_owned(), node.as_str().to_owned());
         if payload.is_empty() {
             self.nodes.lock().remove(&key);

@@ -197,7 +197,7 @@ impl Fleet {
                     self.told -= known.as_ref().map_or(0, |known| known.zones.len());
                     return known.is_some() | self.refused.remove(topic).is_some();
                 }
-                let trust = Trust { operators: &self.operators, wall };
+                let trust = Trust { operators: &self.operators, revoked: &[], wall };
                 let notice = open_notice(&trust, region, node, payload).map_err(|error| error.to_string());
                 let result = notice.and_then(|notice| self.notice(&key, &notice));
                 if result.is_ok()

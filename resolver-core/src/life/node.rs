@@ -8,7 +8,10 @@ use super::message::{self, Kind, MAX_SERVICES, NodeError, Speaker};
 use super::parse;
 use super::seal::{self, Announcement, End, Identity, Report};
 use super::told::Told;
-use super::{NodeTopic, NodeTopicKind, NodeTopicString, ServiceReport, ServiceState, Vitals, ZoneState};
+use super::wanted::Wanted;
+use super::{
+    NodeTopic, NodeTopicKind, NodeTopicString, Orders, ServiceReport, ServiceState, Vitals, ZoneState,
+};
 use crate::feed::Feed;
 use crate::feed::follow::{Jitter, Link, MAX_ROOT, Phase};
 use crate::records::ZoneId;
@@ -77,7 +80,8 @@ pub struct LifeCounters {
 
 /// A node's own life: the Will of each connection, births, beacons, and the end.
 ///
-/// Getters: `topic`, `incarnation`, `counters`. Something happened: `handle_link`, `handle_message`, `handle_change`.
+/// Getters: `topic`, `incarnation`, `orders_serial`, `service_states`, `counters`. Something happened: `handle_link`, `handle_message`,
+/// `handle_orders`, `handle_change`.
 /// Mutators: `will`, `farewell`. What is to be done: `poll_transmit`, `poll_reconnect`, `poll_at`. Late and spurious calls are harmless.
 ///
 /// Work is bounded by one message and one or two signatures, except that [`Self::poll_transmit`] looks at each zone, at
@@ -117,6 +121,9 @@ pub struct Life<'m> {
     seen: u64,
     /// What the last beacon told besides zones.
     told: Told,
+    wanted: Wanted,
+    /// When the next of the orders ends.
+    order_ends: Option<Instant>,
 }
 
 impl<'m> Life<'m> {
@@ -154,6 +161,8 @@ impl<'m> Life<'m> {
             looked_at: None,
             seen: 0,
             told: Told::default(),
+            wanted: Wanted::default(),
+            order_ends: None,
         })
     }
 
@@ -166,6 +175,25 @@ impl<'m> Life<'m> {
     /// The current incarnation: that of the last Will.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    /// The serial number of the orders that it follows; 0: none.
+    pub fn orders_serial(&self) -> u64 {
+        self.wanted.serial()
+    }
+
+    /// The state of each service of the birth, orders included, as the next beacon tells it; `wall` are Unix seconds.
+    pub fn service_states(
+        &self,
+        checked: &[ServiceReport],
+        wall: Option<u64>,
+    ) -> impl Iterator<Item = ServiceState> {
+        let checked = checked.iter().map(|report| report.state).chain(core::iter::repeat(ServiceState::Up));
+        let services = self.announcement.services.iter().take(MAX_SERVICES);
+        services
+            .zip(checked)
+            .enumerate()
+            .map(move |(index, (_, checked))| self.wanted.applied_to(index, checked, wall))
     }
 
     /// What was done so far.
@@ -238,6 +266,17 @@ impl<'m> Life<'m> {
         result
     }
 
+    /// An operator's authentic orders came (see [`super::open_orders`]): beacons tell services as they want them from now on.
+    /// Refused if they are another node's, or older than those before.
+    pub fn handle_orders(&mut self, orders: &Orders<'_>) -> Result<(), NodeError> {
+        if orders.node != self.identity.node {
+            return Err(NodeError::Node);
+        }
+        self.wanted.handle_orders(orders, self.announcement.services)?;
+        self.doubtful = true;
+        Ok(())
+    }
+
     /// Something that beacons tell may have changed: what zones serve, how they are followed, the node's vitals. Costs
     /// nothing: whether it did is looked up when it may be told.
     pub fn handle_change(&mut self) {
@@ -261,6 +300,7 @@ impl<'m> Life<'m> {
             return self.birth(feed.zones().len(), now, out);
         }
         let services = self.services(vitals);
+        self.order_ends = self.wanted.ends_in(vitals.wall).map(|time| now + time);
         let report = Report {
             incarnation: self.incarnation,
             sequence: self.sequence,
@@ -289,7 +329,8 @@ impl<'m> Life<'m> {
     pub fn poll_at(&self) -> Option<Instant> {
         let may_look = self.doubtful && self.link == Link::Up && self.birth_due.is_none();
         let look = may_look.then(|| self.look_from());
-        [self.birth_due, self.beacon_due, self.reconnect_due, look].into_iter().flatten().min()
+        let order_ends = self.order_ends.filter(|_| self.link == Link::Up);
+        [self.birth_due, self.beacon_due, self.reconnect_due, order_ends, look].into_iter().flatten().min()
     }
 
     /// The node's last word (retained, QoS 1), written into `out`; after it nothing is published until the next [`Self::will`].
@@ -324,7 +365,7 @@ impl<'m> Life<'m> {
             return Ok(Heard::Overwritten);
         }
         let Identity { node, region, key, .. } = &self.identity;
-        message::verify(kind, region.as_str(), *node, &key.verifying_key(), payload)?;
+        message::verify(kind, region.as_str(), node.as_str(), &key.verifying_key(), payload)?;
         // The next Will goes beyond it.
         self.incarnation = claimed;
         Ok(Heard::Outdated)
@@ -359,16 +400,9 @@ impl<'m> Life<'m> {
 
     /// The services of the birth as they are to be told.
     fn services(&self, vitals: &Vitals<'_>) -> heapless::Vec<ServiceReport, MAX_SERVICES> {
-        let unchecked = ServiceReport { state: ServiceState::Up, load: vitals.load };
-        let count = self.announcement.services.len();
-        vitals
-            .services
-            .iter()
-            .copied()
-            .chain(core::iter::repeat(unchecked))
-            .take(count)
-            .take(MAX_SERVICES)
-            .collect()
+        let states = self.service_states(vitals.services, vitals.wall);
+        let loads = vitals.services.iter().map(|report| report.load).chain(core::iter::repeat(vitals.load));
+        states.zip(loads).map(|(state, load)| ServiceReport { state, load }).collect()
     }
 
     /// From when on it may be looked (again) whether something changed.

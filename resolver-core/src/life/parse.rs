@@ -102,7 +102,7 @@ pub(super) fn notice_body(payload: &[u8]) -> Result<(Kind, Reader<'_>), NodeErro
     Ok((kind, Reader(&content[2..])))
 }
 
-fn body_of(kind: Kind, payload: &[u8]) -> Result<Reader<'_>, NodeError> {
+pub(super) fn body_of(kind: Kind, payload: &[u8]) -> Result<Reader<'_>, NodeError> {
     let (content, _) = split(payload)?;
     if content[1] == kind as u8 { Ok(Reader(&content[2..])) } else { Err(NodeError::Malformed) }
 }
@@ -113,7 +113,7 @@ fn incarnation(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
     if incarnation == 0 { Err(Malformed) } else { Ok(incarnation) }
 }
 
-fn identifier<'a>(reader: &mut Reader<'a>) -> Result<Identifier<'a>, Malformed> {
+pub(super) fn identifier<'a>(reader: &mut Reader<'a>) -> Result<Identifier<'a>, Malformed> {
     Identifier::from_octets(reader.byte_array()?)
 }
 

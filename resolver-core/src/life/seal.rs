@@ -133,7 +133,7 @@ pub fn seal_certificate(operator: &SigningKey, grant: &Grant<'_>, out: &mut [u8]
     content.varint(grant.serial)?;
     content.varint(grant.not_before)?;
     content.varint(grant.expiry)?;
-    let length = sign(Kind::Certificate, "", grant.node, operator, content)?;
+    let length = sign(Kind::Certificate, "", grant.node.as_str(), operator, content)?;
     parse_certificate(&out[..length]).is_ok().then_some(length)
 }
 
@@ -170,7 +170,7 @@ pub fn seal_birth(
         content.varint(service.capacity.into())?;
         content.varint(service.weight.into())?;
     }
-    let length = sign(Kind::Birth, identity.region.as_str(), identity.node, &identity.key, content)?;
+    let length = sign(Kind::Birth, identity.region.as_str(), identity.node.as_str(), &identity.key, content)?;
     parse_notice(&out[..length]).is_ok().then_some(length)
 }
 
@@ -191,7 +191,7 @@ pub fn seal_end(
     content.varint(incarnation)?;
     let speaker = SPEAKERS.iter().position(|&other| other == speaker)?;
     content.octets(&[speaker as u8])?;
-    sign(kind, identity.region.as_str(), identity.node, &identity.key, content)
+    sign(kind, identity.region.as_str(), identity.node.as_str(), &identity.key, content)
 }
 
 /// Likewise a beacon, with as many of the first `zones` as there is room for in `out` and
@@ -223,20 +223,22 @@ pub fn seal_beacon(
     for state in zones.take(count) {
         put_zone(&mut content, &state)?;
     }
-    let length = sign(Kind::Beacon, identity.region.as_str(), identity.node, &identity.key, content)?;
+    let length =
+        sign(Kind::Beacon, identity.region.as_str(), identity.node.as_str(), &identity.key, content)?;
     parse_beacon(&out[..length]).is_ok().then_some((length, count))
 }
 
-fn begin(kind: Kind, out: &mut [u8]) -> Option<Writer<'_>> {
+pub(super) fn begin(kind: Kind, out: &mut [u8]) -> Option<Writer<'_>> {
     let mut content = Writer::new(out);
     content.octets(&[VERSION, kind as u8])?;
     Some(content)
 }
 
-fn sign(
+/// Completes a message with its signature; returns its length.
+pub(super) fn sign(
     kind: Kind,
     region: &str,
-    node: Identifier<'_>,
+    node: &str,
     key: &SigningKey,
     mut content: Writer<'_>,
 ) -> Option<usize> {

@@ -51,4 +51,6 @@ pub struct Vitals<'a> {
     pub near: &'a [Near<'a>],
     /// Nodes that its own probes find dead, ascending and none twice: at most [`MAX_NEAR`].
     pub suspects: &'a [Identifier<'a>],
+    /// Unix seconds, for orders that end; a node without a clock has none and follows them until others come.
+    pub wall: Option<u64>,
 }
