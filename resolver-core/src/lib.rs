@@ -37,6 +37,7 @@ extern crate std;
 pub mod answer;
 mod codec;
 pub mod feed;
+pub mod health;
 pub mod image;
 pub mod life;
 pub mod provision;
