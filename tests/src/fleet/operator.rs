@@ -57,6 +57,24 @@ impl Operator {
         Enrolment { region: region.to_owned(), key, certificate }
     }
 
+    /// A line for the section `[enrolment]` of a gateway that follows this operator's orders.
+    pub fn trust(&self) -> String {
+        format!("operators = [{:?}]\n", self.public_key())
+    }
+
+    /// A command in this operator's name, such as `["drain", "n1"]`, at the broker of `config`.
+    pub fn orders(&self, config: &Path, arguments: &[&str]) -> Command {
+        let mut command = binary::command(arguments);
+        command.arg("--config").arg(config).arg("--operator-key").arg(self.key());
+        command
+    }
+
+    /// Likewise; what it says. Panics if it fails.
+    #[track_caller]
+    pub fn order(&self, config: &Path, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&run(&mut self.orders(config, arguments)).stdout).into_owned()
+    }
+
     /// The secret key and the certificate of a node that was enrolled here.
     #[track_caller]
     pub fn enrolled(&self, node: &str, region: &str) -> (SigningKey, Vec<u8>) {
