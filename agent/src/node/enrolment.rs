@@ -271,6 +271,8 @@ mod tests {
             ("\"mail\"", "\"a b\"", "key service.name"),
             ("port = 25", "port = 0", "key service.port"),
             ("\"mail\"\nport = 25", "\"web\"\nport = 443", "key service"),
+            ("port = 25", "port = 25\ncheck = { rise = 2 }", "key service.check.tcp (of \"mail\")"),
+            ("port = 25", "port = 25\ncheck = { tcp = \"[::1]:25\", fall = 0 }", "key service.check.fall"),
         ] {
             let text = PLAIN.replacen(from, to, 1);
             assert_ne!(text, PLAIN);

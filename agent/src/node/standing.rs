@@ -111,7 +111,10 @@ impl Standing {
             let service = instruction.service.map_or("all services", Identifier::as_str);
             format!("{service} {}", order_name(instruction.order))
         });
-        let told = told.collect::<Vec<_>>().join(", ");
+        let mut told = told.collect::<Vec<_>>().join(", ");
+        if told.is_empty() {
+            told.push_str("all services as checked");
+        }
         tracing::info!(serial = orders.serial, orders = told, "an operator's orders");
         if let Some(directory) = &self.state_dir
             && let Err(error) = state::replace(directory, ORDERS_FILE, payload)

@@ -40,6 +40,25 @@ impl Operator {
         format!("[enrolment]\nregion = {region:?}\nkey = {key:?}\ncertificate = {certificate:?}\n")
     }
 
+    /// Like [`Self::enrol`], for a node that follows this operator's orders.
+    #[track_caller]
+    pub fn enrol_follower(&self, node: &str, region: &str, more: &[&str]) -> String {
+        self.enrol(node, region, more) + &format!("operators = [{:?}]\n", self.public_key())
+    }
+
+    /// A command in this operator's name, such as `["drain", "n1"]`, at the broker of `config`.
+    pub fn orders(&self, config: &Path, arguments: &[&str]) -> Command {
+        let mut command = binary::command(arguments);
+        command.arg("--config").arg(config).arg("--operator-key").arg(self.key());
+        command
+    }
+
+    /// Likewise; what it says. Panics if it fails.
+    #[track_caller]
+    pub fn order(&self, config: &Path, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&run(&mut self.orders(config, arguments)).stdout).into_owned()
+    }
+
     /// The secret key and the certificate of a node that was enrolled here.
     #[track_caller]
     pub fn enrolled(&self, node: &str, region: &str) -> (SigningKey, Vec<u8>) {

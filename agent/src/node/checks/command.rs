@@ -2,11 +2,13 @@
 
 use std::io;
 use std::process::Stdio;
+use std::time::Duration;
 
 use resolver_core::life::Service;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 use super::told;
 
@@ -39,13 +41,17 @@ pub(super) async fn run(program: &[String], service: &Service<'_>) -> Result<(),
 async fn wait(child: &mut Child, said: &mut Said) -> io::Result<std::process::ExitStatus> {
     let Some(mut stderr) = child.stderr.take() else { return child.wait().await };
     let mut is_open = true;
-    loop {
+    let status = loop {
         tokio::select! {
-            biased;
             more = said.read(&mut stderr), if is_open => is_open = more,
-            status = child.wait() => return status,
+            status = child.wait() => break status,
         }
+    };
+    // Its last words may still be in the pipe, which others whom it started may hold open.
+    if is_open && said.0.is_empty() {
+        let _ = timeout(LAST_WORDS, said.read(&mut stderr)).await;
     }
+    status
 }
 
 /// The beginning of what a program says.
@@ -96,5 +102,7 @@ impl Drop for Group {
     }
 }
 
+/// What is in the pipe is there at once.
+const LAST_WORDS: Duration = Duration::from_millis(10);
 /// Octets of what a program says that are kept for the log.
 const SAID: usize = 200;

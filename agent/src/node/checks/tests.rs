@@ -237,3 +237,66 @@ fn complaints_name_key_and_remedy() {
     #[cfg(not(feature = "tls"))]
     assert_eq!(entry("http = \"https://127.0.0.1/\"").checked().map(drop).unwrap_err().key, "http");
 }
+
+/// Certificates as an authority and a server have them; `None` without openssl.
+#[cfg(feature = "tls")]
+fn certificates(directory: &std::path::Path) -> Option<()> {
+    let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca \
+        -keyout ca.key -out ca.pem
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=web -keyout web.key -out web.csr
+        echo subjectAltName=DNS:www.example.org > web.ext
+        openssl x509 -req -in web.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile web.ext -out web.pem";
+    std::fs::create_dir_all(directory).unwrap();
+    let made = std::process::Command::new("sh")
+        .args(["-e", "-c", script])
+        .current_dir(directory)
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .status();
+    made.is_ok_and(|status| status.success()).then_some(())
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn https_believes_anybody_or_the_configured_authority_alone() {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let directory = std::env::temp_dir().join(format!("fingerpost-check-{}-tls", std::process::id()));
+    if certificates(&directory).is_none() {
+        eprintln!("skipped: openssl is not installed");
+        return;
+    }
+    let path = |name: &str| directory.join(name);
+    let chain = vec![CertificateDer::from_pem_file(path("web.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(path("web.key")).unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut octets = [0; 1_024];
+            let _ = stream.read(&mut octets).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    let check = |more: &str| format!("http = \"https://{address}/\", timeout = 5{more}");
+    let ca = format!(", ca = {:?}", path("ca.pem"));
+    assert_eq!(run(&check("")).await, Ok(()));
+    assert_eq!(run(&check(&format!("{ca}, host = \"www.example.org\""))).await, Ok(()));
+    let reason = run(&check(&ca)).await.unwrap_err();
+    assert!(reason.contains("not valid for name"), "{reason}");
+    let other = format!(", ca = {:?}, host = \"www.example.org\"", path("web.pem"));
+    let reason = run(&check(&other)).await.unwrap_err();
+    assert!(reason.starts_with("TLS: "), "{reason}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
