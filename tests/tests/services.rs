@@ -195,7 +195,8 @@ fn a_connection_refused_and_a_command_that_hangs_take_their_services_down_and_no
             .filter(|line| line.windows(b"check-that-hangs".len()).any(|at| at == b"check-that-hangs"))
             .count()
     };
-    assert!(children() <= 1, "{} run", children());
+    // Between its fork and its exec there are two of one.
+    eventually("at most one runs", || (children() <= 1).then_some(()));
     // It answers meanwhile, and is not dead.
     assert!(site.node.dns().udp(&tests::dns::Question::new(&site.zone.name("www"), 1)).is_ok());
     assert_eq!(site.shown()["state"], "up");
