@@ -175,7 +175,7 @@ fn a_connection_refused_and_a_command_that_hangs_take_their_services_down_and_no
          [[service]]\nname = \"tcp\"\nport = 2\ncheck = {{ tcp = \"{}\", {times} }}\n",
         listener.local_addr().unwrap()
     );
-    let site = site("services-down", BrokerKind::Mosquitto, &section);
+    let mut site = site("services-down", BrokerKind::Mosquitto, &section);
     let mut beacons = site.beacons();
     beacons.await_states(&[Down, Up]);
     drop(listener);
@@ -188,19 +188,20 @@ fn a_connection_refused_and_a_command_that_hangs_take_their_services_down_and_no
     let log = site.node.log();
     assert!(log.contains("refused") && log.contains("no result within 300ms"), "{log}");
     // Of the commands that were given up nothing is left but what runs now.
+    let name = script.as_os_str().as_encoded_bytes();
     let children = || {
         let processes = fs::read_dir("/proc").unwrap().flatten();
         let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-        lines
-            .filter(|line| line.windows(b"check-that-hangs".len()).any(|at| at == b"check-that-hangs"))
-            .count()
+        lines.filter(|line| line.windows(name.len()).any(|at| at == name)).count()
     };
     // Between its fork and its exec there are two of one.
     eventually("at most one runs", || (children() <= 1).then_some(()));
     // It answers meanwhile, and is not dead.
     assert!(site.node.dns().udp(&tests::dns::Question::new(&site.zone.name("www"), 1)).is_ok());
     assert_eq!(site.shown()["state"], "up");
-    fs::remove_file(script).unwrap();
+    site.node.terminate();
+    eventually("a stop leaves none", || (children() == 0).then_some(()));
+    fs::remove_file(&script).unwrap();
 }
 
 const TWO: &str = "[[service]]\nname = \"mail\"\nport = 25\n[[service]]\nname = \"web\"\nport = 80\n";
