@@ -51,7 +51,15 @@ pub(crate) fn load(visitor: &Visitor<'_>) -> Result<Setup, String> {
     }
     let told =
         |Problem { key, what, remedy }| format!("{}, key {key}: {what}\n  remedy: {remedy}", path.display());
-    trust.extend(keys::operators_from_config(&file.enrolment.operators, &file.base).map_err(told)?);
+    let of_file = keys::operators_from_config(&file.enrolment.operators, &file.base).map_err(told)?;
+    if operator.is_some_and(|operator| !of_file.is_empty() && !of_file.contains(&operator)) {
+        return Err(format!(
+            "--operator-key: operators under [enrolment] in {} do not name its public key, so nodes would not believe it\n  \
+             remedy: use the key of an operator that is named there, or name this one there and on the nodes",
+            path.display()
+        ));
+    }
+    trust.extend(of_file);
     if trust.is_empty() {
         return Err(format!(
             "no operator's key, so no node can be believed\n  remedy: give --operator FILE.pub, or operators = \

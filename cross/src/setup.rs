@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::error::Error;
 use crate::shell::{self, say};
-use crate::suites::Suite::{self, Arm, Boards, E2e, Fuzz, Qemu, Real};
+use crate::suites::Suite::{self, Arm, Boards, E2e, E2eBoard, Fuzz, Qemu, Real};
 
 pub(crate) const HELP: &str = "\
 Says what the test suites need and this machine lacks, then installs it: Debian packages with
@@ -239,14 +239,14 @@ const SERVERS: [&str; 3] = ["mosquitto", "nsd", "knot"];
 
 /// Needs of one package stand side by side.
 const NEEDS: [Need; 19] = [
-    Need { provides: "mosquitto", package: "mosquitto", suites: &[E2e, Real] },
+    Need { provides: "mosquitto", package: "mosquitto", suites: &[E2e, E2eBoard, Qemu, Real] },
     Need { provides: "openssl", package: "openssl", suites: &[E2e] },
     Need { provides: "mosquitto_sub", package: "mosquitto-clients", suites: &[E2e, Real] },
     Need { provides: "dig", package: "bind9-dnsutils", suites: &[E2e, Real] },
-    Need { provides: "nsupdate", package: "bind9-dnsutils", suites: &[E2e, Real] },
-    Need { provides: "dnssec-signzone", package: "bind9-utils", suites: &[E2e, Real] },
-    Need { provides: "nsd", package: "nsd", suites: &[Real] },
-    Need { provides: "knotd", package: "knot", suites: &[Real] },
+    Need { provides: "nsupdate", package: "bind9-dnsutils", suites: &[E2e, E2eBoard, Real] },
+    Need { provides: "dnssec-signzone", package: "bind9-utils", suites: &[E2e, Qemu, Real] },
+    Need { provides: "nsd", package: "nsd", suites: &[E2e, Qemu, Real] },
+    Need { provides: "knotd", package: "knot", suites: &[E2e, Real] },
     Need { provides: "xz", package: "xz-utils", suites: &[Real] },
     Need { provides: "ip", package: "iproute2", suites: &[E2e] },
     Need { provides: "valgrind", package: "valgrind", suites: &[E2e] },
@@ -264,7 +264,7 @@ const NEEDS: [Need; 19] = [
         package: "libc6-dev-armhf-cross",
         suites: &[Arm],
     },
-    Need { provides: "qemu-system-arm", package: "qemu-system-arm", suites: &[Qemu] },
+    Need { provides: "qemu-system-arm", package: "qemu-system-arm", suites: &[E2eBoard, Qemu] },
     Need { provides: "c++", package: "g++", suites: &[Fuzz] },
 ];
 
@@ -272,7 +272,7 @@ const TARGETS: [TargetNeed; 6] = [
     TargetNeed { target: "aarch64-unknown-linux-musl", suites: &[Arm] },
     TargetNeed { target: "armv7-unknown-linux-gnueabihf", suites: &[Arm] },
     TargetNeed { target: "thumbv6m-none-eabi", suites: &[Boards] },
-    TargetNeed { target: "thumbv7em-none-eabihf", suites: &[Boards, Qemu] },
+    TargetNeed { target: "thumbv7em-none-eabihf", suites: &[Boards, E2eBoard, Qemu] },
     TargetNeed { target: "thumbv7m-none-eabi", suites: &[Boards, Qemu] },
     TargetNeed { target: "thumbv8m.main-none-eabihf", suites: &[Boards] },
 ];

@@ -19,6 +19,7 @@ pub(crate) enum Suite {
     Boards,
     Qemu,
     E2e,
+    E2eBoard,
     Sim,
     Real,
     Arm,
@@ -27,13 +28,14 @@ pub(crate) enum Suite {
 
 impl Suite {
     /// All, in the order in which they run: what fails soonest first.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Lint,
         Self::Unit,
         Self::Features,
         Self::Boards,
         Self::Qemu,
         Self::E2e,
+        Self::E2eBoard,
         Self::Sim,
         Self::Real,
         Self::Arm,
@@ -54,6 +56,7 @@ impl Suite {
             Self::Boards => "core and firmware for microcontrollers",
             Self::Qemu => "the firmware on an emulated board",
             Self::E2e => "whole processes, real sockets, real broker",
+            Self::E2eBoard => "the same, where every node is an emulated board",
             Self::Sim => "many nodes on a virtual clock",
             Self::Real => "root zone and authoritative cases against real servers",
             Self::Arm => "ARM programs under emulation",
@@ -68,7 +71,7 @@ impl Suite {
             Self::Unit => unit(run),
             Self::Features => features(run),
             Self::Boards => boards(run),
-            Self::Qemu | Self::E2e | Self::Sim | Self::Real => network(self, run),
+            Self::Qemu | Self::E2e | Self::E2eBoard | Self::Sim | Self::Real => network(self, run),
             Self::Arm => arm(run),
             Self::Fuzz => fuzz::run_all(run),
         }
@@ -94,6 +97,7 @@ impl fmt::Display for Suite {
             Self::Boards => "boards",
             Self::Qemu => "qemu",
             Self::E2e => "e2e",
+            Self::E2eBoard => "e2e-board",
             Self::Sim => "sim",
             Self::Real => "real",
             Self::Arm => "arm",
@@ -217,10 +221,16 @@ fn boards(run: &mut Run) -> Result<(), Error> {
 /// The suites that live in `tests`, with the programs that they start built before.
 fn network(suite: Suite, run: &mut Run) -> Result<(), Error> {
     let folder = workspace::root().join("tests/tests");
-    let files: Vec<_> = workspace::stems(&folder, "rs")
-        .into_iter()
-        .filter(|stem| Suite::of_test_file(stem) == suite)
-        .collect();
+    let is_board = suite == Suite::E2eBoard;
+    let home = if is_board { Suite::E2e } else { suite };
+    let mut files = workspace::stems(&folder, "rs");
+    files.retain(|stem| Suite::of_test_file(stem) == home);
+    if is_board {
+        for (file, why) in NOT_OF_A_BOARD {
+            files.retain(|stem| stem != file);
+            run.skip(&format!("tests/tests/{file}.rs"), why);
+        }
+    }
     if files.is_empty() {
         run.skip(&format!("suite {suite}"), "there is no test file for it in tests/tests");
         return Ok(());
@@ -228,7 +238,7 @@ fn network(suite: Suite, run: &mut Run) -> Result<(), Error> {
     if suite == Suite::Real && !workspace::root().join(DATA).is_dir() {
         run.skip("real zones", "the data folder is not here; tests that need it pass without doing anything");
     }
-    let image = if suite == Suite::Qemu { Some(Board::ALL[0].build()?) } else { None };
+    let image = if is_board || suite == Suite::Qemu { Some(Board::ALL[0].build()?) } else { None };
     let programs = build::fast()?;
     let mut command = shell::cargo(["test", "--no-fail-fast"].iter().chain(&build::FAST));
     for file in &files {
@@ -236,6 +246,11 @@ fn network(suite: Suite, run: &mut Run) -> Result<(), Error> {
     }
     if let Some(image) = image {
         command.env("FINGERPOST_FIRMWARE", image);
+    }
+    command.env("FINGERPOST_NODE", if is_board { "board" } else { "gateway" });
+    if is_board {
+        // A board waits much, for its own clock more than for ours.
+        command.args(["--", "--test-threads", BOARDS_AT_ONCE]);
     }
     run.tests(command.env("FINGERPOST_BIN", programs.join("fingerpost")))?;
     if suite == Suite::E2e {
@@ -275,6 +290,19 @@ const FIRMWARE: &str = "firmware/Cargo.toml";
 /// Where data sets that are not part of the repository may lie.
 const DATA: &str = "../shared/data";
 
+/// Files of end-to-end tests that a board has no part in, and why.
+const NOT_OF_A_BOARD: [(&str, &str); 6] = [
+    ("command", "the gateway's program, its command line and its files"),
+    ("full_disk", "the disk of an origin, filled with more than a board has room for"),
+    ("harness", "the harness itself"),
+    ("presentation", "what zone files say, in an origin"),
+    ("processes", "what Linux gives and asks of a process"),
+    ("services", "checks of services, and orders, which a board does not hear"),
+];
+
+/// Tests at the same time, each with a board or two.
+const BOARDS_AT_ONCE: &str = "4";
+
 /// The exposure that `systemd-analyze security` may find at most, in tenths: "OK" ends at 50, a
 /// network server without any hardening has 96.
 const EXPOSURE: u8 = 20;
@@ -290,6 +318,17 @@ mod tests {
             assert!(crate::test::HELP.contains(&format!("\n  {suite:10} ")), "{suite}");
         }
         assert_eq!(Suite::named("everything"), None);
+    }
+
+    #[test]
+    fn what_a_board_has_no_part_in_is_there() {
+        let files = workspace::stems(&workspace::root().join("tests/tests"), "rs");
+        for (file, _) in NOT_OF_A_BOARD {
+            assert!(
+                files.iter().any(|stem| stem == file) && Suite::of_test_file(file) == Suite::E2e,
+                "{file}"
+            );
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::suites::Suite;
 pub(crate) const HELP: &str = "\
 Installs what the suites need (see `cargo x setup --help`), runs them, and sums up.
 
-Usage: cargo x test [SUITE…] [--no-setup] [--fuzz-seconds N]
+Usage: cargo x test [SUITE…] [--node KIND] [--no-setup] [--fuzz-seconds N]
 
 Without a name all suites run, in this order:
   lint       formatting, clippy, rustdoc, systemd units, licences; warnings are errors
@@ -24,11 +24,13 @@ Without a name all suites run, in this order:
   boards     the core builds for microcontrollers; the firmware for each board, without heap or std
   qemu       the firmware boots on an emulated board and answers over the network
   e2e        whole processes over real sockets and a real broker, with faults
+  e2e-board  the same scenarios, where every node is the firmware on an emulated board
   sim        many nodes and a lossy broker on a virtual clock
   real       the DNS root zone and the authoritative cases, against NSD and Knot
   arm        tests of core and gateway as 64-bit ARM programs; the core's as 32-bit ones
   fuzz       each fuzz target over its seeds, then for a while on its own
 
+  --node KIND        what the nodes of e2e are: gateway, or board, which is e2e-board
   --no-setup         install nothing
   --fuzz-seconds N   how long each fuzz target runs after its seeds (10)
 ";
@@ -108,6 +110,12 @@ impl Run {
         self.passed += counts.passed;
         self.failed += counts.failed;
         self.failures.extend(counts.names);
+        for skipped in counts.skipped {
+            // Once, where a scenario is more than one test.
+            if !self.skipped.contains(&skipped) {
+                self.skipped.push(skipped);
+            }
+        }
         if !finished.success && counts.failed == 0 {
             self.fail(format!("{step} (no test failed: it did not build, or crashed)"));
         }
@@ -121,7 +129,7 @@ impl Run {
 
     /// Notes, loudly, that something was not run.
     pub(crate) fn skip(&mut self, what: &str, why: &str) {
-        say(&format!("! SKIPPED: {what}: {why}"));
+        say(&format!("{SKIPPED}{what}: {why}"));
         self.skipped.push(format!("{what}: {why}"));
     }
 
@@ -142,6 +150,7 @@ impl Run {
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, Error> {
         let mut options = Self { suites: Vec::new(), setup: true, fuzz_seconds: 10 };
+        let mut node = None;
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -155,16 +164,56 @@ impl Options {
                             )
                         })?;
                 }
+                "--node" => node = Some(NodeKind::read(arguments.next())?),
                 "all" => options.suites.extend(Suite::ALL),
                 name => {
                     options.suites.push(Suite::named(name).ok_or_else(|| Error::argument("test", name))?);
                 }
             }
         }
+        if let Some(kind) = node {
+            kind.choose(&mut options.suites)?;
+        }
         if options.suites.is_empty() {
             options.suites.extend(Suite::ALL);
         }
         Ok(options)
+    }
+}
+
+/// What the nodes of end-to-end tests are.
+#[derive(Clone, Copy)]
+enum NodeKind {
+    Gateway,
+    Board,
+}
+
+impl NodeKind {
+    fn read(word: Option<&String>) -> Result<Self, Error> {
+        match word.map(String::as_str) {
+            Some("gateway") => Ok(Self::Gateway),
+            Some("board") => Ok(Self::Board),
+            _ => Err(Error::new("`--node` wants a kind of node", "it is `gateway` or `board`")),
+        }
+    }
+
+    /// Makes the chosen suites run against it; end-to-end tests where none is chosen.
+    fn choose(self, suites: &mut Vec<Suite>) -> Result<(), Error> {
+        if suites.is_empty() {
+            suites.push(Suite::E2e);
+        }
+        if let Some(other) = suites.iter().find(|suite| !matches!(suite, Suite::E2e | Suite::E2eBoard)) {
+            return Err(Error::new(
+                format!("suite {other} has no nodes to choose"),
+                "`--node` is for `e2e` alone",
+            ));
+        }
+        let chosen = match self {
+            Self::Gateway => Suite::E2e,
+            Self::Board => Suite::E2eBoard,
+        };
+        suites.fill(chosen);
+        Ok(())
     }
 }
 
@@ -201,10 +250,13 @@ fn step_name(command: &Command) -> String {
 /// Counts of all test programs in one output of `cargo test`.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
+    /// Without those that said themselves that they were skipped.
     passed: u64,
     failed: u64,
     /// Names of the failed ones.
     names: Vec<String>,
+    /// Names of the skipped ones, with the reasons.
+    skipped: Vec<String>,
 }
 
 impl Counts {
@@ -218,11 +270,18 @@ impl Counts {
                 line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
             {
                 counts.names.push(name.to_owned());
+            } else if let Some((_, skipped)) = line.split_once(SKIPPED) {
+                counts.skipped.push(skipped.to_owned());
             }
         }
+        // To the test harness they passed.
+        counts.passed = counts.passed.saturating_sub(counts.skipped.len() as u64);
         counts
     }
 }
+
+/// Before what was not run.
+const SKIPPED: &str = "! SKIPPED: ";
 
 /// The number that stands right before `word`; 0 if there is none.
 fn number_before(text: &str, word: &str) -> u64 {
@@ -245,7 +304,8 @@ test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fin
 
     #[test]
     fn counts_of_all_programs_are_added_up() {
-        let expected = Counts { passed: 13, failed: 1, names: vec!["wire::writes".to_owned()] };
+        let names = vec!["wire::writes".to_owned()];
+        let expected = Counts { passed: 13, failed: 1, names, skipped: Vec::new() };
         assert_eq!(Counts::read(OUTPUT), expected);
         assert_eq!(Counts::read("error: could not compile"), Counts::default());
     }
@@ -274,6 +334,29 @@ test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fin
         let mut run = Run::new(0);
         run.skip("licences", "no tool");
         assert_eq!(run.outcome(), "ok, parts SKIPPED");
+    }
+
+    #[test]
+    fn a_test_that_says_that_it_was_skipped_did_not_pass() {
+        let line = "! SKIPPED: service::signals: with a board: it has none\n";
+        // Written past the harness, it can stand behind the beginning of a line.
+        let run = counted(true, &format!("{line}test a ... {line}test result: ok. 4 passed; 0 failed"));
+        assert_eq!((run.passed, run.failed, run.outcome()), (2, 0, "ok, parts SKIPPED"));
+        assert_eq!(run.skipped, ["service::signals: with a board: it has none"]);
+    }
+
+    #[test]
+    fn the_kind_of_node_is_chosen_for_end_to_end_tests() {
+        let suites = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            Options::parse(&words).map(|options| options.suites)
+        };
+        assert_eq!(suites(&["e2e", "--node", "board"]).unwrap(), [Suite::E2eBoard]);
+        assert_eq!(suites(&["--node", "gateway", "e2e"]).unwrap(), [Suite::E2e]);
+        assert_eq!(suites(&["--node", "board"]).unwrap(), [Suite::E2eBoard]);
+        for wrong in [&["--node"][..], &["--node", "phone"], &["sim", "--node", "board"]] {
+            assert!(suites(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use embassy_time::{Duration, Instant, Timer};
 use crate::board::Watchdog;
 use crate::dns::Server;
 use crate::memory::CONNECTIONS;
+use crate::report::Report;
 use crate::stack::Usage;
 use crate::state::State;
 use crate::{board, executor, stack};
@@ -77,6 +78,7 @@ pub(crate) async fn watch(
 ) -> ! {
     let mut seen = [None; Task::COUNT];
     let mut report_at = Instant::now();
+    let mut report = Report::default();
     loop {
         watchdog.feed();
         state.load.set(executor::take_load());
@@ -96,6 +98,7 @@ pub(crate) async fn watch(
             log::info!("{}", state.report());
             report_at = now + REPORT;
         }
+        report.tell(state);
         Timer::after(CHECK).await;
     }
 }
@@ -104,11 +107,11 @@ static BEATS: [AtomicBool; Task::COUNT] = [const { AtomicBool::new(false) }; Tas
 
 /// What the watchdog allows between two feedings: longer than any task may keep the processor.
 pub(crate) const WATCHDOG_PERIOD: Duration = Duration::from_secs(5);
-/// Between two feedings.
+/// Between two feedings, and two looks at what changed.
 const CHECK: Duration = Duration::from_secs(1);
 /// Between two beats of a task that waits.
 const BEAT: Duration = Duration::from_secs(2);
 /// How long a task may take for one round of its loop, waiting for the network apart.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two reports in the log.
+/// Between two reports of stack and memory in the log.
 const REPORT: Duration = Duration::from_secs(60);

@@ -1,6 +1,7 @@
 //! What outlives a power cut: zones are read from flash at the start, before there is any connection, and written to it
 //! as they change, a bounded step at a time; starts are counted.
 
+use core::fmt;
 use core::future::pending;
 
 use embassy_futures::select::Either;
@@ -111,9 +112,10 @@ pub(crate) async fn save(kept: Kept, state: &'static State, buffer: &'static Sha
             match result {
                 Ok(position) => {
                     zone.saved = Some(position);
-                    log::info!("kept {}/{}", position.epoch, position.serial);
+                    let Position { epoch, serial } = position;
+                    log::info!("zone {}: kept {epoch}/{serial}", apex(state, zone.id));
                 }
-                Err(error) => log::warn!("a zone's state is not kept: {error}"),
+                Err(error) => log::warn!("zone {}: its state is not kept: {error}", apex(state, zone.id)),
             }
         }
     }
@@ -147,6 +149,11 @@ async fn save_zone(
         }
         yield_now().await;
     }
+}
+
+/// The name of `zone`.
+fn apex(state: &State, zone: ZoneId) -> impl fmt::Display {
+    fmt::from_fn(move |f| write!(f, "{}", state.view.borrow().store().apex_name(zone)))
 }
 
 /// Between two looks at what changed.

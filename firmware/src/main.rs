@@ -28,6 +28,7 @@ mod last_words;
 mod logging;
 mod memory;
 mod net;
+mod report;
 mod settings;
 mod stack;
 mod state;

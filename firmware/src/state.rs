@@ -34,29 +34,12 @@ impl State {
         }
     }
 
-    /// How much of the memory for records is in use, and what the feeds brought, in a line.
+    /// How much of the memory for records is in use, in a line.
     pub(crate) fn report(&self) -> impl fmt::Display {
         fmt::from_fn(|f| {
-            let (feed, view) = (self.feed.borrow(), self.view.borrow());
-            let usage = view.store().usage();
+            let usage = self.view.borrow().store().usage();
             write!(f, "records: {} RRsets, {} of {}", usage.rrsets, usage.cells_used, usage.cells_total)?;
-            write!(f, " cells, {} of {} owners", usage.index_slots_used, usage.index_slots_total)?;
-            let (mut change_sets, mut resyncs, mut refused) = (0, 0, 0);
-            for counters in
-                feed.zones().filter_map(|(_, zone, _)| feed.status(zone)).map(|status| status.counters)
-            {
-                change_sets += counters.change_sets;
-                resyncs += counters.resyncs;
-                refused += counters.refused_signature
-                    + counters.refused_malformed
-                    + counters.refused_stale
-                    + counters.refused_inconsistent
-                    + counters.refused_oversize;
-            }
-            write!(
-                f,
-                "; change-sets {change_sets}, resynchronisations {resyncs}, feed messages refused {refused}"
-            )
+            write!(f, " cells, {} of {} owners", usage.index_slots_used, usage.index_slots_total)
         })
     }
 

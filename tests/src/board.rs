@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use resolver_core::provision::layout;
+
 use crate::dns::{Client, Question, rtype};
 use crate::fleet::Zone;
 use crate::gdb::Gdb;
@@ -52,10 +54,7 @@ impl BoardBuilder {
         if let Some(text) = self.config {
             let config = file("toml");
             std::fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));
-            let mut command = binary::command(&["provision", "--board", "mps2-an386", "--config"]);
-            let output = command.arg(&config).arg("--into").arg(&storage).output();
-            let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            provision(&config, &storage);
         }
         let output = self.scratch.join("qemu.log");
         let emulator =
@@ -78,7 +77,12 @@ pub struct Board {
 impl Board {
     /// A board that nobody has told anything yet.
     pub fn build(scratch: &Scratch) -> BoardBuilder {
-        BoardBuilder { scratch: scratch.path().to_owned(), config: None, link: None, arguments: Vec::new() }
+        Self::build_in(scratch.path())
+    }
+
+    /// The same, with its files in the folder `scratch`.
+    pub fn build_in(scratch: &Path) -> BoardBuilder {
+        BoardBuilder { scratch: scratch.to_owned(), config: None, link: None, arguments: Vec::new() }
     }
 
     /// Boots one that nobody has told anything and waits until it answers.
@@ -139,6 +143,12 @@ impl Board {
         &self.emulator.storage
     }
 
+    /// Provisions it anew with the configuration in the file `config`, while it is down.
+    #[track_caller]
+    pub fn provision(&self, config: &Path) {
+        provision(config, self.storage());
+    }
+
     /// Where its DNS is reached.
     pub fn address(&self) -> SocketAddr {
         self.dns.address()
@@ -147,6 +157,11 @@ impl Board {
     /// A client of it.
     pub fn dns(&self) -> Client {
         Client::new(self.address())
+    }
+
+    /// The file of its serial line.
+    pub fn log_file(&self) -> &Path {
+        &self.emulator.log
     }
 
     /// What it logged so far.
@@ -180,6 +195,14 @@ impl Board {
     }
 }
 
+#[track_caller]
+fn provision(config: &Path, storage: &Path) {
+    let mut command = binary::command(&["provision", "--board", LAYOUT.name, "--config"]);
+    let output = command.arg(config).arg("--into").arg(storage).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// How QEMU is started.
 struct Emulator {
     /// Of the serial line.
@@ -198,7 +221,8 @@ impl Emulator {
         let storage = self.storage.display();
         let storage = format!("memory-backend-file,id=storage,size=16M,share=on,mem-path={storage}");
         let mut qemu = Command::new(binary::required("qemu-system-arm"));
-        qemu.args(["-machine", "mps2-an386,memory-backend=storage"]).args(["-object", &storage]);
+        qemu.args(["-machine", &format!("{},memory-backend=storage", LAYOUT.name)])
+            .args(["-object", &storage]);
         match &self.link {
             Some([own, other]) => {
                 // QEMU does not take over what an earlier process left.
@@ -223,6 +247,9 @@ impl Emulator {
         Process::start("QEMU", &mut qemu, &self.output)
     }
 }
+
+/// The board, which QEMU and `fingerpost provision` call the same, and where it keeps what.
+pub(crate) const LAYOUT: layout::Board = layout::MPS2_AN386;
 
 /// The machine that runs QEMU, as the board sees it: its loopback, too.
 pub const HOST: &str = "10.0.2.2";

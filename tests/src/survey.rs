@@ -110,28 +110,29 @@ impl Survey {
         self
     }
 
+    /// What is asked, in order.
+    pub fn questions(&self) -> impl Iterator<Item = Question> {
+        let plain = self
+            .names
+            .iter()
+            .flat_map(|name| self.types.iter().map(move |&rtype| Question::new(name, rtype)));
+        let all = plain.flat_map(|question| {
+            self.edns.iter().map(move |edns| match edns {
+                Edns::None => question.clone(),
+                Edns::Plain => question.clone().edns(1232),
+                Edns::DnssecOk => question.clone().dnssec(),
+            })
+        });
+        all.skip(self.step - 1).step_by(self.step)
+    }
+
     /// Asks all servers everything. An answer differs if it is none of the references'.
     pub fn run(&self, subject: SocketAddr, references: &[SocketAddr]) -> Report {
         let mut report = Report::default();
         let mut subject = Asker::new(subject);
         let mut references: Vec<Asker> = references.iter().copied().map(Asker::new).collect();
-        let mut number = 0;
-        for name in &self.names {
-            for &rtype in &self.types {
-                for &edns in &self.edns {
-                    number += 1;
-                    if number % self.step != 0 {
-                        continue;
-                    }
-                    let question = Question::new(name, rtype);
-                    let question = match edns {
-                        Edns::None => question,
-                        Edns::Plain => question.edns(1232),
-                        Edns::DnssecOk => question.dnssec(),
-                    };
-                    self.compare(&question, &mut subject, &mut references, &mut report);
-                }
-            }
+        for question in self.questions() {
+            self.compare(&question, &mut subject, &mut references, &mut report);
         }
         report
     }

@@ -1,10 +1,10 @@
-//! The firmware on an emulated board as a server that strangers talk to: real QEMU, real sockets.
+//! What is a board's own as a server that strangers talk to. What it has in common with a gateway, `service` shows of both.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{ErrorKind, Read, Write};
-use std::time::{Duration, Instant};
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
-use tests::dns::{Client, Message, Question, malformed, rcode, rtype};
+use tests::dns::{Client, Message, Question, rcode, rtype};
 use tests::{Board, Scratch, eventually};
 
 /// A node that nobody has told anything serves no zone: it refuses, and so answers.
@@ -30,49 +30,6 @@ fn it_answers_over_udp_and_tcp() {
 }
 
 #[test]
-fn malformed_packets_over_udp() {
-    let Some(mut cases) = malformed::cases() else { return };
-    // The board puts no fragments together: what does not fit a frame does not reach it.
-    cases.retain(|case| case.packet.len() <= 1_472);
-    let scratch = Scratch::new("board-malformed-udp");
-    let mut board = Board::start(&scratch);
-    malformed::send_over_udp(&cases, board.address());
-    board.assert_never_reset();
-}
-
-#[test]
-fn malformed_packets_over_tcp() {
-    let Some(cases) = malformed::cases() else { return };
-    let scratch = Scratch::new("board-malformed-tcp");
-    let mut board = Board::start(&scratch);
-    malformed::send_over_tcp(&cases, board.address());
-    board.await_answer();
-    board.assert_never_reset();
-}
-
-#[test]
-fn random_octets_are_survived() {
-    let scratch = Scratch::new("board-random");
-    let mut board = Board::start(&scratch);
-    let mut state = 0x2545_F491_4F6C_DD1D_u64;
-    let client = Client::new(board.address());
-    for _ in 0..5_000 {
-        let mut packet = question().dnssec().to_message(1);
-        for _ in 0..4 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let position = state as usize % packet.len();
-            packet[position] = (state >> 32) as u8;
-            packet.truncate(packet.len() - (state >> 48) as usize % 3);
-        }
-        client.socket().send(&packet).unwrap();
-    }
-    board.await_answer();
-    board.assert_never_reset();
-}
-
-#[test]
 fn a_burst_over_udp_is_answered_whole() {
     let scratch = Scratch::new("board-burst");
     let board = Board::start(&scratch);
@@ -92,37 +49,6 @@ fn a_burst_over_udp_is_answered_whole() {
 }
 
 #[test]
-fn pipelined_queries_are_answered_in_order() {
-    let scratch = Scratch::new("board-pipelined");
-    let board = Board::start(&scratch);
-    let mut connection = board.dns().connect().unwrap();
-    let mut octets = Vec::new();
-    for id in 0..100_u16 {
-        let message = question().to_message(id);
-        octets.extend((message.len() as u16).to_be_bytes());
-        octets.extend(message);
-    }
-    connection.stream().write_all(&octets).unwrap();
-    for id in 0..100 {
-        assert_eq!(Message::read(&connection.receive().unwrap()).unwrap().id, id);
-    }
-}
-
-#[test]
-fn a_query_in_single_octets_is_answered() {
-    let scratch = Scratch::new("board-slow");
-    let board = Board::start(&scratch);
-    let mut connection = board.dns().connect().unwrap();
-    let message = question().to_message(9);
-    let mut octets = (message.len() as u16).to_be_bytes().to_vec();
-    octets.extend(message);
-    for octet in octets {
-        connection.stream().write_all(&[octet]).unwrap();
-    }
-    assert_eq!(Message::read(&connection.receive().unwrap()).unwrap().id, 9);
-}
-
-#[test]
 fn a_message_longer_than_the_board_reads_is_refused_and_passed_over() {
     let scratch = Scratch::new("board-long");
     let board = Board::start(&scratch);
@@ -135,33 +61,6 @@ fn a_message_longer_than_the_board_reads_is_refused_and_passed_over() {
     let reply = Message::read(&connection.receive().unwrap()).unwrap();
     assert_eq!((reply.id, reply.rcode()), (3, rcode::FORMERR));
     assert_eq!(connection.ask(&question()).unwrap().rcode(), rcode::REFUSED);
-}
-
-#[test]
-fn a_client_that_never_reads_harms_nobody() {
-    let scratch = Scratch::new("board-never-reads");
-    let mut board = Board::start(&scratch);
-    let mut greedy = board.dns().connect().unwrap();
-    greedy.stream().set_nonblocking(true).unwrap();
-    let message = question().dnssec().to_message(1);
-    let mut framed = (message.len() as u16).to_be_bytes().to_vec();
-    framed.extend(message);
-    let block = framed.repeat(1_000);
-    // Until nobody takes more from it, or it is ended; at most 64 MiB.
-    let (mut sent, start) = (0, Instant::now());
-    while sent < 64 << 20 && start.elapsed() < Duration::from_secs(30) {
-        match greedy.stream().write(&block) {
-            Ok(octets) => sent += octets,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                assert_eq!(board.dns().tcp(&question()).unwrap().rcode(), rcode::REFUSED);
-                break;
-            }
-            Err(_) => break,
-        }
-    }
-    assert!(sent < 64 << 20, "{sent} octets of queries were taken whose answers nobody reads");
-    board.await_answer();
-    board.assert_never_reset();
 }
 
 #[test]

@@ -281,7 +281,7 @@ fn what_a_reload_does_not_take_up_is_told() {
     assert_eq!(told(&origin.log(), "the next start would fail"), 2, "{}", origin.log());
 
     let mut node = Node::build(&scratch, broker.address()).zone(&zone).start();
-    let config = node.config_file().to_owned();
+    let config = node.status_config().to_owned();
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("keep_alive = 5", "keep_alive = 6")).unwrap();
     node.process().signal(Signal::HUP);

@@ -9,7 +9,7 @@ use resolver_core::feed::message::{Kind, open};
 use tests::dns::tsig::{self, base64};
 use tests::dns::update::Outcome;
 use tests::dns::{Client, Update, rtype};
-use tests::fleet::{address_of, converge};
+use tests::fleet::{NodeKind, address_of, converge};
 use tests::mqtt::Probe;
 use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
@@ -120,7 +120,7 @@ fn is_signed_anew(broker: SocketAddr, key: &VerifyingKey) -> bool {
 /// As docs/operating.md tells it.
 #[test]
 fn a_signing_key_is_rolled_over_without_a_gap() {
-    let mut site = site("rollover", &[&Zone::with_hosts("example.com.", 1_000)]);
+    let mut site = site("rollover", &[&Zone::with_hosts("example.com.", NodeKind::chosen().hosts(1_000))]);
     for number in 0..30 {
         site.change("new", number);
     }

@@ -207,6 +207,11 @@ impl Config {
         Some(self.enrolment.as_ref()?.enrolled(&self.name, &self.listen, &self.services))
     }
 
+    /// Keys of the operators whose orders it follows.
+    pub(super) fn operators(&self) -> Result<Vec<VerifyingKey>, Problem> {
+        self.enrolment.as_ref().map_or_else(|| Ok(Vec::new()), |enrolment| enrolment.operators(&self.base))
+    }
+
     /// Where to keep state: the configured directory, else the one that systemd made for the unit.
     pub(super) fn state_dir(&self) -> Option<PathBuf> {
         self.state_dir.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from))
@@ -295,6 +300,7 @@ impl Document for Config {
         self.broker.complete(base)?;
         if let Some(enrolment) = &mut self.enrolment {
             enrolment.complete(base);
+            self.services.iter_mut().for_each(|service| service.complete(base));
             enrolment.operators(base)?;
             enrolment.enrolled(&self.name, &self.listen, &self.services)?;
         } else if !self.services.is_empty() {

@@ -20,7 +20,7 @@ use super::life::OwnLife;
 use super::pace::Pace;
 use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
-use super::{Error, clock, report};
+use super::{Error, clock};
 use crate::config::Problem;
 use crate::memory;
 use crate::metrics::Counter;
@@ -179,6 +179,12 @@ pub(super) async fn follow(
                 let Some(event) = event else { return };
                 follower.take(event, own.as_deref(), &mut complaints);
             }
+            () = async {
+                match &own {
+                    Some(own) => own.changed().await,
+                    None => std::future::pending().await,
+                }
+            } => {}
             () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {}
             () = sleep(RETRY), if waiting.is_some() => {}
             () = sleep(if more_to_tell { PHASE_PAUSE } else { LOOK }) => {}
@@ -240,7 +246,7 @@ impl Phases {
             }
             let position = view.read().position(*id);
             let (epoch, serial) = (position.map(|at| at.epoch), position.map(|at| at.serial));
-            let phase_name = phase.map(report::phase_name);
+            let phase_name = phase.map(Phase::name);
             match trouble {
                 Some(trouble) if known_trouble != Some(trouble) => {
                     let remedy = trouble.remedy();

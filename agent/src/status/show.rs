@@ -10,7 +10,6 @@ use resolver_core::life::{Coordinate, Order, ServiceReport, ServiceState, Speake
 use serde::Serialize;
 
 use super::fleet::{Condition, Fleet, Node};
-use crate::node::phase_name;
 use crate::orders::{order_name, time};
 
 /// Everything, in the form in which machines get it.
@@ -247,7 +246,7 @@ impl ZoneRow {
         let serial = position.map(|Position { serial, .. }| serial);
         Self {
             zone: state.zone.to_string(),
-            phase: phase_name(state.phase),
+            phase: state.phase.name(),
             epoch: position.map(|at| at.epoch),
             serial,
             digest: state.served.map(|(_, digest)| hex(&digest)),
@@ -264,7 +263,7 @@ impl ZoneRow {
 
     /// Whether somebody should look at it.
     fn is_troubled(&self) -> bool {
-        let is_live = self.phase == phase_name(Phase::Live);
+        let is_live = self.phase == Phase::Live.name();
         !is_live
             || self.lag.is_some_and(|lag| lag > 0)
             || self.digest_equal == Some(false)

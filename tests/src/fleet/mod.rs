@@ -1,15 +1,22 @@
-//! Origins and nodes as real processes, configured through files like anybody's.
+//! Origins and nodes as real processes, configured through files like anybody's. A node is a gateway's program or a board's
+//! firmware in QEMU: see [`NodeKind`].
 
+mod board;
+mod gateway;
+mod kind;
 mod node;
 mod operator;
 mod origin;
+mod witness;
 mod zone;
 
 use std::time::Duration;
 
+pub use kind::NodeKind;
 pub use node::{Node, NodeBuilder};
-pub use operator::{Operator, status};
+pub use operator::{Enrolment, Operator, status};
 pub use origin::{Origin, OriginBuilder};
+pub use witness::Witness;
 pub use zone::{Zone, address_of};
 
 use crate::metrics::Metrics;

@@ -1,35 +1,43 @@
-//! A node as a process.
+//! A node of either kind. What a scenario does to it, and asks of it, is the same for both.
 
-use std::fmt::Write;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use super::{State, Zone, zone_label};
-use crate::dns::Client;
-use crate::metrics::{Metrics, health_text};
+use super::board::ProvisionedBoard;
+use super::gateway::Gateway;
+use super::operator::Enrolment;
+use super::{NodeKind, State, Witness, Zone};
+use crate::Scratch;
+use crate::dns::{Client, Question};
+use crate::metrics::Metrics;
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::eventually;
-use crate::{Scratch, binary};
 
 /// A node to be started.
 pub struct NodeBuilder {
-    directory: PathBuf,
-    log: PathBuf,
-    name: String,
-    broker: SocketAddr,
+    pub(super) kind: NodeKind,
+    pub(super) scratch: PathBuf,
+    pub(super) number: u16,
+    pub(super) name: String,
+    pub(super) broker: SocketAddr,
     /// (apex, public key)
-    zones: Vec<(String, String)>,
-    memory: Option<String>,
-    options: String,
-    tcp_options: String,
-    broker_options: String,
-    sections: String,
+    pub(super) zones: Vec<(String, String)>,
+    pub(super) memory: Option<String>,
+    pub(super) options: String,
+    pub(super) tcp_options: String,
+    pub(super) broker_options: String,
+    pub(super) enrolment: Option<Enrolment>,
+    pub(super) sections: String,
 }
 
 impl NodeBuilder {
+    /// What it will be.
+    pub fn kind(&self) -> NodeKind {
+        self.kind
+    }
+
     /// Follows `zone`.
     pub fn zone(self, zone: &Zone) -> Self {
         let key = zone.public_key();
@@ -42,9 +50,9 @@ impl NodeBuilder {
         self
     }
 
-    /// How much memory the records may take, as the configuration has it: "64 MiB".
-    pub fn memory(mut self, size: &str) -> Self {
-        self.memory = Some(size.to_owned());
+    /// Another name than the one that follows from its port.
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
         self
     }
 
@@ -54,15 +62,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Another name than the one that follows from its port.
-    pub fn name(mut self, name: &str) -> Self {
-        self.name = name.to_owned();
-        self
-    }
-
-    /// Lines for the section `[broker]`.
-    pub fn broker_options(mut self, lines: &str) -> Self {
-        self.broker_options.push_str(lines);
+    /// Tells others of itself.
+    pub fn enrolled(mut self, enrolment: Enrolment) -> Self {
+        self.enrolment = Some(enrolment);
         self
     }
 
@@ -72,73 +74,58 @@ impl NodeBuilder {
         self
     }
 
-    /// Lines for the section `[tcp]`.
+    /// How much memory the records of a gateway may take, as the configuration has it: "64 MiB". A board's is what it is.
+    pub fn memory(mut self, size: &str) -> Self {
+        self.memory = Some(size.to_owned());
+        self
+    }
+
+    /// Lines for the section `[broker]` of a gateway.
+    pub fn broker_options(mut self, lines: &str) -> Self {
+        self.broker_options.push_str(lines);
+        self
+    }
+
+    /// Lines for the section `[tcp]` of a gateway. A board's limits are what they are.
     pub fn tcp_options(mut self, lines: &str) -> Self {
         self.tcp_options.push_str(lines);
         self
     }
 
-    /// Writes its configuration, starts it and waits until it answers (an error, as long as it has no zone).
+    /// Configures it, starts it and waits until it answers (an error, as long as it has no zone).
     #[track_caller]
     pub fn start(self) -> Node {
-        let dns = Port::claim();
-        let metrics = Port::claim();
-        let config = self.directory.join("node.toml");
-        fs::write(&config, self.config(&dns, &metrics))
-            .unwrap_or_else(|error| panic!("{}: {error}", config.display()));
-        let process = launch(&config, &self.log);
+        let machine: Box<dyn Machine> = match self.kind {
+            NodeKind::Gateway => Box::new(Gateway::launch(&self)),
+            NodeKind::Board => Box::new(ProvisionedBoard::launch(&self)),
+        };
         let apexes = self.zones.into_iter().map(|(apex, _)| apex).collect();
-        let mut node =
-            Node { directory: self.directory, log: self.log, config, dns, metrics, process, apexes };
+        let mut node = Node { kind: self.kind, apexes, machine };
         node.await_ready();
         node
     }
-
-    fn config(&self, dns: &Port, metrics: &Port) -> String {
-        let mut text = format!(
-            "name = \"{}\"\nlisten = [\"{}\"]\nstate_dir = \"state\"\nstate_interval = 1\n{}",
-            self.name,
-            dns.address(),
-            self.options,
-        );
-        if let Some(memory) = &self.memory {
-            let _ = writeln!(text, "memory = \"{memory}\"");
-        }
-        let _ = write!(
-            text,
-            "[broker]\nhost = \"{}\"\nport = {}\nkeep_alive = 5\n{}[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
-            self.broker.ip(),
-            self.broker.port(),
-            self.broker_options,
-            metrics.address(),
-            self.tcp_options,
-        );
-        for (apex, key) in &self.zones {
-            let _ = write!(text, "[[zone]]\nname = {apex:?}\nkeys = [\"{key}\"]\n");
-        }
-        text.push_str(&self.sections);
-        text
-    }
 }
 
-/// A running node. It keeps its ports and state over restarts.
+/// A running node. It keeps its address and state over restarts.
 pub struct Node {
-    directory: PathBuf,
-    log: PathBuf,
-    config: PathBuf,
-    dns: Port,
-    metrics: Port,
-    process: Process,
+    kind: NodeKind,
     apexes: Vec<String>,
+    machine: Box<dyn Machine>,
 }
 
 impl Node {
-    /// A node that listens to `broker`.
+    /// A node of the chosen kind that listens to `broker`.
     pub fn build(scratch: &Scratch, broker: SocketAddr) -> NodeBuilder {
+        Self::build_kind(NodeKind::chosen(), scratch, broker)
+    }
+
+    /// The same of a given kind.
+    pub fn build_kind(kind: NodeKind, scratch: &Scratch, broker: SocketAddr) -> NodeBuilder {
         let number = Port::claim().number();
         NodeBuilder {
-            directory: scratch.directory(&format!("node-{number}")),
-            log: scratch.path().join(format!("node-{number}.log")),
+            kind,
+            scratch: scratch.path().to_owned(),
+            number,
             name: format!("node-{number}"),
             broker,
             zones: Vec::new(),
@@ -146,23 +133,24 @@ impl Node {
             options: String::new(),
             tcp_options: String::new(),
             broker_options: String::new(),
+            enrolment: None,
             sections: String::new(),
         }
     }
 
-    /// Its configuration file.
-    pub fn config_file(&self) -> &Path {
-        &self.config
+    /// What it is.
+    pub fn kind(&self) -> NodeKind {
+        self.kind
     }
 
     /// Where it answers.
     pub fn address(&self) -> SocketAddr {
-        self.dns.address()
+        self.machine.address()
     }
 
-    /// Its configuration file.
-    pub fn config(&self) -> &Path {
-        &self.config
+    /// Where it answers, as it knows it.
+    pub fn own_address(&self) -> SocketAddr {
+        self.machine.own_address()
     }
 
     /// A client of it.
@@ -170,55 +158,64 @@ impl Node {
         Client::new(self.address())
     }
 
-    /// Where its metrics are.
-    pub fn metrics_address(&self) -> SocketAddr {
-        self.metrics.address()
+    /// A configuration file that tells `fingerpost status` of the same broker and zones: a gateway's own.
+    pub fn status_config(&self) -> &Path {
+        self.machine.status_config()
     }
 
-    /// Its metrics now; panics if there are none.
-    #[track_caller]
-    pub fn metrics(&self) -> Metrics {
-        Metrics::fetch(self.metrics.address()).unwrap_or_else(|| panic!("no metrics from the node"))
+    /// Who knows what it tells of itself, and may be asked from another thread.
+    pub fn witness(&self) -> Witness {
+        self.machine.witness()
     }
 
     /// What it serves of `zone`; `None` if nothing yet.
     pub fn state(&self, zone: &Zone) -> Option<State> {
-        State::of(&Metrics::fetch(self.metrics.address())?, zone.apex())
+        self.witness().state(zone.apex())
     }
 
     /// How often something happened while it followed a zone's feed: "gaps", "resyncs", "full", …
     pub fn events(&self, zone: &Zone, event: &str) -> u64 {
-        self.count(&format!("fingerpost_zone_{event}_total"), zone, "")
+        self.witness().events(zone.apex(), event)
     }
 
     /// How many messages of a zone's feed it refused for a reason: "signature", "stale", …
     pub fn refused(&self, zone: &Zone, reason: &str) -> u64 {
-        self.count("fingerpost_feed_refused_total", zone, &format!("reason=\"{reason}\""))
+        self.witness().refused(zone.apex(), reason)
     }
 
-    /// What `/health` and `fingerpost_zone_trouble` say keeps `zone` from following: the line of the former that names the
-    /// zone, and the cause that the latter shows. `None` if either says nothing.
+    /// What keeps `zone` from following, as it says it, and in one word. `None` if nothing does.
     pub fn trouble(&self, zone: &Zone) -> Option<(String, String)> {
-        let text = health_text(self.metrics.address())?;
-        let line = text.lines().find(|line| line.starts_with(&format!("degraded: {}: ", zone.apex())))?;
-        let metrics = Metrics::fetch(self.metrics.address())?;
-        let causes = ["broker", "silence", "signature", "oversize", "full", "diverged"];
-        let shown = |cause: &&str| {
-            let labels = [&*zone_label(zone.apex()), &*format!("cause=\"{cause}\"")];
-            metrics.sum("fingerpost_zone_trouble", &labels) == Some(1.0)
-        };
-        Some((line.to_owned(), causes.into_iter().find(shown)?.to_owned()))
+        self.witness().trouble(zone.apex())
     }
 
-    /// SIGKILL.
+    /// Whether it has a connection to its broker; `None` if it does not say.
+    pub fn is_connected(&self) -> Option<bool> {
+        self.witness().is_connected()
+    }
+
+    /// A gateway's metrics now; panics if there are none.
+    #[track_caller]
+    pub fn metrics(&self) -> Metrics {
+        let address = self.machine.metrics().unwrap_or_else(|| panic!("a {} has no metrics", self.kind));
+        Metrics::fetch(address).unwrap_or_else(|| panic!("no metrics from the node"))
+    }
+
+    /// Panics unless it runs, has never been reset since its start, and finds itself in order.
+    #[track_caller]
+    pub fn assert_well(&mut self) {
+        self.machine.assert_well();
+    }
+
+    /// SIGKILL, or a power cut.
     pub fn kill(&mut self) {
-        self.process.kill();
+        self.machine.process().kill();
     }
 
-    /// SIGTERM, and waits for its end.
+    /// SIGTERM to a gateway, and waits for its end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
-        self.process.terminate()
+        assert_eq!(self.kind, NodeKind::Gateway, "nothing ends a board in order");
+        self.machine.process().terminate()
     }
 
     /// Starts it again and waits until it answers.
@@ -228,80 +225,108 @@ impl Node {
         self.await_ready();
     }
 
-    /// Replaces a part of its configuration, for the next start.
-    #[track_caller]
-    pub fn edit_config(&self, from: &str, to: &str) {
-        super::edit(&self.config, from, to);
-    }
-
     /// Starts it again where there is no broker: ready means that it serves what it saved.
     #[track_caller]
     pub fn restart_without_feed(&mut self) {
         self.restart();
-        let metrics = self.metrics.address();
+        let witness = self.witness();
         for apex in &self.apexes {
-            eventually(&format!("{apex} is served from disk"), || State::of(&Metrics::fetch(metrics)?, apex));
+            eventually(&format!("{apex} is served as saved"), || witness.state(apex));
         }
     }
 
-    /// Starts it again with nobody to read what it logs, and waits until it answers.
+    /// Starts a gateway again with nobody to read what it logs, and waits until it answers.
     #[track_caller]
     pub fn restart_unheard(&mut self) {
-        let mut command = binary::command(&["node", "--config"]);
-        self.process = Process::start_unheard("node", command.arg(&self.config), &self.log);
+        self.machine.start_unheard();
         self.await_ready();
     }
 
     /// Starts it again and does not wait.
     #[track_caller]
     pub fn start_process(&mut self) {
-        self.process = launch(&self.config, &self.log);
+        self.machine.start();
     }
 
-    /// Waits until what it serves now is on its disk.
+    /// Replaces a part of its configuration, for the next start, while it is down.
+    #[track_caller]
+    pub fn edit_config(&self, from: &str, to: &str) {
+        self.machine.edit_config(from, to);
+    }
+
+    /// Waits until what it serves now would outlive a power cut.
     #[track_caller]
     pub fn await_saved(&self, zone: &Zone) {
         let served = self.state(zone).unwrap_or_else(|| panic!("{} is not served", zone.apex()));
         eventually("the state is saved", || {
-            let metrics = Metrics::fetch(self.metrics.address())?;
-            let saved = metrics.sum("fingerpost_zone_saved_serial", &[&zone_label(zone.apex())])?;
-            (saved as u64 >= served.serial).then_some(())
+            (self.witness().saved_serial(zone.apex())? >= served.serial).then_some(())
         });
     }
 
-    /// The files in which it keeps what it serves.
-    pub fn state_files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.directory.join("state")).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect()
+    /// Changes the octets of each state that it saved, while it is down.
+    #[track_caller]
+    pub fn edit_kept(&self, mut edit: impl FnMut(&mut Vec<u8>)) {
+        assert!(self.machine.edit_kept(&mut edit) > 0, "nothing was saved");
     }
 
-    /// What it wrote so far.
+    /// Makes it count its starts from this number on, or lose count, while it is down.
+    #[track_caller]
+    pub fn set_starts(&self, starts: Option<u64>) {
+        self.machine.set_starts(starts);
+    }
+
+    /// It stands still, and its connections stay open, until [`Self::resume`].
+    #[track_caller]
+    pub fn suspend(&mut self) {
+        self.machine.suspend();
+    }
+
+    /// It goes on.
+    #[track_caller]
+    pub fn resume(&mut self) {
+        self.machine.resume();
+    }
+
+    /// What it wrote so far; a board only since its start.
     pub fn log(&self) -> String {
-        self.process.log()
+        self.machine.log()
     }
 
-    /// The process.
+    /// The process: a gateway's program, or QEMU.
     pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    fn count(&self, metric: &str, zone: &Zone, label: &str) -> u64 {
-        self.metrics().count(metric, &[&zone_label(zone.apex()), label])
+        self.machine.process()
     }
 
     #[track_caller]
     fn await_ready(&mut self) {
         let dns = self.dns();
         eventually("the node answers", || {
-            self.process.assert_running();
             // Any reply will do: REFUSED for a name of nobody's.
-            dns.udp(&crate::dns::Question::new("ready.invalid.", 1)).ok()?;
-            Metrics::fetch(self.metrics.address())
+            dns.udp(&Question::new("ready.invalid.", 1)).ok()?;
+            self.machine.is_ready().then_some(())
         });
     }
 }
 
-fn launch(config: &Path, log: &Path) -> Process {
-    let mut command = binary::command(&["node", "--config"]);
-    Process::start("node", command.arg(config), log)
+/// What a node is made of; [`Node`] says what each method is for.
+pub(super) trait Machine: Send + Sync {
+    fn address(&self) -> SocketAddr;
+    fn own_address(&self) -> SocketAddr;
+    fn status_config(&self) -> &Path;
+    fn witness(&self) -> Witness;
+    fn assert_well(&mut self);
+    /// Whether it can be asked for what it tells of itself; panics if it ended.
+    fn is_ready(&mut self) -> bool;
+    fn start(&mut self);
+    fn start_unheard(&mut self);
+    fn edit_config(&self, from: &str, to: &str);
+    /// Returns how many states there are.
+    fn edit_kept(&self, edit: &mut dyn FnMut(&mut Vec<u8>)) -> usize;
+    fn set_starts(&self, starts: Option<u64>);
+    fn suspend(&mut self);
+    fn resume(&mut self);
+    fn log(&self) -> String;
+    fn process(&mut self) -> &mut Process;
+    /// Where metrics are, if it has any.
+    fn metrics(&self) -> Option<SocketAddr>;
 }

@@ -8,6 +8,24 @@ use fingerpost::{enrolment, keys};
 
 use crate::{Scratch, binary};
 
+/// What a node is given when it is enrolled.
+#[derive(Clone, Debug)]
+pub struct Enrolment {
+    /// Where it will be.
+    pub region: String,
+    /// The file of its secret key.
+    pub key: PathBuf,
+    /// The file of its certificate.
+    pub certificate: PathBuf,
+}
+
+impl Enrolment {
+    /// Lines for the section `[enrolment]` of a node of either kind.
+    pub fn lines(&self) -> String {
+        format!("key = {:?}\ncertificate = {:?}\n", self.key, self.certificate)
+    }
+}
+
 /// An operator with a key of their own.
 pub struct Operator {
     directory: PathBuf,
@@ -27,17 +45,34 @@ impl Operator {
         self.directory.join("operator.key.pub")
     }
 
-    /// Makes a key and a certificate for `node` in `region`; `more` are further arguments of `enroll`. Returns the section
-    /// `[enrolment]` for it.
+    /// Makes a key and a certificate for `node` in `region`; `more` are further arguments of `enroll`.
     #[track_caller]
-    pub fn enrol(&self, node: &str, region: &str, more: &[&str]) -> String {
+    pub fn enrol(&self, node: &str, region: &str, more: &[&str]) -> Enrolment {
         let file = |end: &str| self.directory.join(format!("{node}-{region}.{end}"));
         let (key, public, certificate) = (file("key"), file("key.pub"), file("cert"));
         run(binary::command(&["keygen"]).arg(&key));
         let mut enrol = binary::command(&["enroll", "--name", node, "--region", region]);
         enrol.args(more).arg("--operator-key").arg(self.key());
         run(enrol.arg(public).arg("--output").arg(&certificate));
-        format!("[enrolment]\nregion = {region:?}\nkey = {key:?}\ncertificate = {certificate:?}\n")
+        Enrolment { region: region.to_owned(), key, certificate }
+    }
+
+    /// A line for the section `[enrolment]` of a gateway that follows this operator's orders.
+    pub fn trust(&self) -> String {
+        format!("operators = [{:?}]\n", self.public_key())
+    }
+
+    /// A command in this operator's name, such as `["drain", "n1"]`, at the broker of `config`.
+    pub fn orders(&self, config: &Path, arguments: &[&str]) -> Command {
+        let mut command = binary::command(arguments);
+        command.arg("--config").arg(config).arg("--operator-key").arg(self.key());
+        command
+    }
+
+    /// Likewise; what it says. Panics if it fails.
+    #[track_caller]
+    pub fn order(&self, config: &Path, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&run(&mut self.orders(config, arguments)).stdout).into_owned()
     }
 
     /// The secret key and the certificate of a node that was enrolled here.

@@ -32,6 +32,8 @@ pub(super) struct Outbox {
     /// Last head that the broker acknowledged, or that was found there.
     published: Option<Head>,
     head_sent_at: Option<Instant>,
+    /// How often the head was repeated since it last said something new.
+    repeats: usize,
     /// Serials up to here may be sent while there is no head that a node could go by.
     free_through: u64,
     /// Oldest leaves are being rewritten until the floor is near again.
@@ -93,6 +95,7 @@ impl Outbox {
         self.buckets_in_flight = 0;
         self.head_in_flight = false;
         self.head_sent_at = None;
+        self.repeats = 0;
     }
 
     /// The broker was found to hold this head of ours.
@@ -198,6 +201,8 @@ impl Publisher<'_> {
             return None;
         }
         let head = self.head()?;
+        let is_repeat = self.outbox.published == Some(head) && !self.outbox.head_damaged;
+        self.outbox.repeats = if is_repeat { self.outbox.repeats + 1 } else { 0 };
         self.outbox.head_in_flight = true;
         self.outbox.head_sent_at = Some(now);
         self.counters.heads += 1;
@@ -207,17 +212,21 @@ impl Publisher<'_> {
         Some(self.send(&topic, room[..len].into(), Sent::Head(head)))
     }
 
-    /// When the head is to be sent; `None`: it says nothing new, or may not be sent yet.
+    /// When the head is to be sent (again); `None`: it was said often enough, or may not be sent yet.
     pub(super) fn head_due(&self) -> Option<Instant> {
         let head = self.head()?;
         let is_news = self.outbox.published.is_none_or(|published| published != head);
         // A broker that lost the head may have lost what it vouches for, too.
         let is_mending = self.readback.is_reading() || self.buckets.has_repairs();
         let must_wait = self.outbox.head_damaged && self.outbox.was_whole && is_mending;
-        if self.outbox.head_in_flight || must_wait || !(is_news || self.outbox.head_damaged) {
+        if self.outbox.head_in_flight || must_wait {
             return None;
         }
-        Some(self.outbox.head_sent_at.map_or(Instant::default(), |at| at + HEAD_INTERVAL))
+        if is_news || self.outbox.head_damaged {
+            return Some(self.outbox.head_sent_at.map_or(Instant::default(), |at| at + HEAD_INTERVAL));
+        }
+        // Not what was found at the broker: that was said before.
+        Some(self.outbox.head_sent_at? + *HEAD_REPEATS.get(self.outbox.repeats)?)
     }
 
     /// What may be said of the zone now; `None` while the broker lacks a part of it.
@@ -333,6 +342,9 @@ const MAX_IN_FLIGHT: usize = 256;
 const MAX_BUCKETS_IN_FLIGHT: usize = 32;
 /// A head says nothing that the change-sets do not say, but to those who come new.
 const HEAD_INTERVAL: Duration = Duration::from_millis(100);
+/// A head that says nothing new is repeated so long after it was sent last: a broker may have dropped the last change-sets and
+/// heads on their way to a node (a full queue), which would otherwise hear of it with its own check, minutes later.
+const HEAD_REPEATS: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(8), Duration::from_secs(16)];
 /// After so long without a change, buckets are refreshed, so that those who come new need little of the ring.
 const IDLE_REFRESH: Duration = Duration::from_secs(2);
 /// Octets of the longest head, with room to spare.

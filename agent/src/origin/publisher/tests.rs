@@ -134,6 +134,23 @@ fn heads_are_coalesced_while_changes_come() {
 }
 
 #[test]
+fn the_last_head_is_repeated_a_few_times() {
+    let mut world = World::new(64, hosts(5));
+    world.connect();
+    world.settle();
+    world.commit(vec![a("last", 1)]);
+    world.run_for(Duration::from_secs(3));
+    let heads =
+        |world: &World| world.broker.taken.iter().filter(|(topic, _)| topic.ends_with("head")).count();
+    let before = heads(&world);
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(heads(&world), before + 3);
+    world.assert_published();
+    world.run_for(Duration::from_secs(3_600));
+    assert_eq!(heads(&world), before + 3, "not for ever");
+}
+
+#[test]
 fn many_small_changes_share_a_change_set() {
     let mut world = World::new(16, hosts(5));
     for number in 0..8 {

@@ -215,6 +215,24 @@ pub enum Phase {
     Diverged,
 }
 
+impl Phase {
+    /// All.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Live, Self::Fetching, Self::Resyncing, Self::Full, Self::Diverged];
+
+    /// As metrics and logs have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Live => "live",
+            Self::Fetching => "fetching",
+            Self::Resyncing => "resyncing",
+            Self::Full => "full",
+            Self::Diverged => "diverged",
+        }
+    }
+}
+
 /// See [`ZoneStatus`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
