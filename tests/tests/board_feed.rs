@@ -177,6 +177,19 @@ fn an_enrolled_board_tells_of_its_birth_its_state_and_its_death() {
         (node["state"] == "up").then_some(node)
     });
     assert!(again["incarnation"].as_u64().unwrap() >> 24 > first >> 24, "{first} {again}");
+    assert!(again["last_reset"].is_null(), "a power cut is no fault of the program: {again}");
+
+    // A panic, as the compiler makes one.
+    let mut debugger = board.debug();
+    let here = debugger.program_counter();
+    debugger.write(here, &0xDEFE_u16.to_le_bytes());
+    debugger.detach();
+    eventually_within(Duration::from_secs(60), "its next birth tells of the panic", || {
+        let node = fleet("1")["nodes"][0].clone();
+        let told =
+            node["last_reset"].as_str()?.starts_with(&format!("panicked at {here:#x}, called from 0x"));
+        (told && node["state"] == "up").then_some(())
+    });
 }
 
 #[test]
