@@ -1,0 +1,43 @@
+//! What only a board tells in its birth: why its program was reset.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::fleet::{Operator, status};
+use tests::{Board, Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually, eventually_within};
+
+#[test]
+fn a_panic_is_told_in_the_next_birth() {
+    let scratch = Scratch::new("board-life");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let _origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
+    let operator = Operator::new(&scratch, "operator");
+    let enrolment = operator.enrol("b1", "eu", &[]).replace("region = \"eu\"\n", "");
+    let config = Board::config("b1", broker.address(), &[&zone], &enrolment);
+    // For its configuration, which tells `status` of the broker.
+    let observer = Node::build(&scratch, broker.address()).zone(&zone).start();
+    let mut board = Board::provisioned(&scratch, &config);
+    let told = |accept: &dyn Fn(&Value) -> bool| {
+        let output = status(observer.config(), &operator, &["--json", "--wait", "1"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let node = serde_json::from_slice::<Value>(&output.stdout).unwrap()["nodes"][0].clone();
+        (node["state"] == "up" && accept(&node)).then_some(node)
+    };
+    let first = eventually("the board is born", || told(&|_| true));
+    board.kill();
+    board.restart();
+    let second = eventually("it is born again", || told(&|node| node["incarnation"] != first["incarnation"]));
+    assert!(second["last_reset"].is_null(), "a power cut is no fault of the program: {second}");
+
+    // What the compiler makes of a panic in the image that is shipped: `udf #254`.
+    let mut debugger = board.debug();
+    let here = debugger.program_counter();
+    debugger.write(here, &0xDEFE_u16.to_le_bytes());
+    debugger.detach();
+    let words = format!("panicked at {here:#x}, called from 0x");
+    eventually_within(Duration::from_secs(60), "its next birth tells of the panic", || {
+        told(&|node| node["last_reset"].as_str().is_some_and(|reason| reason.starts_with(&words)))
+    });
+}
