@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::fleet::{Operator, status};
+use tests::fleet::{NodeKind, Operator, status};
 use tests::{Board, Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually, eventually_within};
 
 #[test]
@@ -14,13 +14,14 @@ fn a_panic_is_told_in_the_next_birth() {
     let zone = Zone::small("example.com.");
     let _origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
     let operator = Operator::new(&scratch, "operator");
-    let enrolment = operator.enrol("b1", "eu", &[]).replace("region = \"eu\"\n", "");
+    let enrolment = format!("[enrolment]\n{}", operator.enrol("b1", "eu", &[]).lines());
     let config = Board::config("b1", broker.address(), &[&zone], &enrolment);
     // For its configuration, which tells `status` of the broker.
-    let observer = Node::build(&scratch, broker.address()).zone(&zone).start();
+    let observer = Node::build_kind(NodeKind::Gateway, &scratch, broker.address()).zone(&zone).start();
     let mut board = Board::provisioned(&scratch, &config);
     let told = |accept: &dyn Fn(&Value) -> bool| {
-        let output = status(observer.config(), &operator, &["--json", "--wait", "1"]).output().unwrap();
+        let output =
+            status(observer.status_config(), &operator, &["--json", "--wait", "1"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let node = serde_json::from_slice::<Value>(&output.stdout).unwrap()["nodes"][0].clone();
         (node["state"] == "up" && accept(&node)).then_some(node)
