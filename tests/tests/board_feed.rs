@@ -146,7 +146,8 @@ fn an_enrolled_board_tells_of_its_birth_its_state_and_its_death() {
     let site = site("board-life");
     let operator = Operator::new(&site.scratch, "operator");
     let enrolment = operator.enrol("b1", "eu", &[]).replace("region = \"eu\"\n", "");
-    let config = Board::config("b1", site.broker.address(), &[&site.zone], &enrolment);
+    let sections = format!("{enrolment}[network]\nipv6 = \"auto\"\n");
+    let config = Board::config("b1", site.broker.address(), &[&site.zone], &sections);
     let observer = Node::build(&site.scratch, site.broker.address()).zone(&site.zone).start();
     let mut board = Board::provisioned(&site.scratch, &config);
     await_zone(&board);
@@ -164,6 +165,11 @@ fn an_enrolled_board_tells_of_its_birth_its_state_and_its_death() {
     assert_eq!(node["region"], "eu");
     assert_eq!(node["payload_limit"], 4_096);
     assert_eq!(node["addresses"][0], "10.0.2.15:53");
+    // Its IPv6 address comes from a router, when it was born already: it is born again under both.
+    eventually("its birth tells of an address that came later", || {
+        let node = fleet("1")["nodes"][0].clone();
+        node["addresses"][1].as_str()?.starts_with("[fec0::").then_some(())
+    });
     let first = node["incarnation"].as_u64().unwrap();
     let beacons = Probe::retained(site.broker.address(), "fingerpost/n/#");
     assert!(beacons.contains_key("fingerpost/n/eu/b1"), "{:?}", beacons.keys());
