@@ -79,6 +79,7 @@ pub(crate) async fn watch(
     let mut seen = [None; Task::COUNT];
     let mut report_at = Instant::now();
     let mut report = Report::default();
+    let mut full = 0;
     loop {
         watchdog.feed();
         state.load.set(executor::take_load());
@@ -95,6 +96,11 @@ pub(crate) async fn watch(
             if seen.is_some_and(|seen| now - seen >= PATIENCE) {
                 last_words::keep_and_reset(format_args!("task {task:?} does not get on"));
             }
+        }
+        // Told when it happens, and with each report while it lasts.
+        let was_full = core::mem::replace(&mut full, state.full());
+        if full > was_full || now >= report_at {
+            state.tell_full();
         }
         if now >= report_at {
             let Usage { deepest, size } = Usage::measure();

@@ -101,7 +101,7 @@ fn launch(
     executor::spawn(spawner, health::watch(watchdog, server, state));
     let config =
         block.as_ref().map_or_else(settings::factory_network, |block| settings::network(&block.network));
-    let stack = net::start(spawner, network, config, resources, entropy.seed());
+    let stack = net::start(spawner, network, config, resources, entropy.seed(), state, port);
     executor::spawn(spawner, dns::udp::serve(stack, server, udp_queues, udp));
     for (place, buffers) in tcp.iter_mut().enumerate() {
         executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));
