@@ -89,13 +89,14 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Names and summaries, as the bench programs have them; here, so that listing them takes no build.
-const BENCHES: [(&str, &str); 9] = [
+const BENCHES: [(&str, &str); 10] = [
     ("propagation", "UPDATE's response to new answer at a node"),
     ("apply", "change-sets of 100 RRsets through verify and apply"),
     ("query-cost", "CPU per UDP query, beside NSD and Knot"),
     ("memory", "a node's resident memory with 1,000,000 RRsets"),
     ("cold-start", "empty node to 1,000,000 RRsets served"),
     ("faults", "100,000 updates while everything is killed"),
+    ("steering-quality", "how much slower the chosen edge is than the best"),
     ("board-instructions", "instructions from query to reply on the board"),
     ("board-propagation", "UPDATE's response to new answer at the board"),
     ("board-faults", "the board on a wire that loses, doubles and reorders"),

@@ -12,6 +12,7 @@ mod million;
 mod propagation;
 mod query_cost;
 mod report;
+mod steering_quality;
 
 pub use report::Report;
 
@@ -26,7 +27,7 @@ pub struct Bench {
 
 impl Bench {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self {
             name: "propagation",
             summary: "UPDATE's response to new answer at a node",
@@ -41,6 +42,11 @@ impl Bench {
         Self { name: "memory", summary: "a node's resident memory with 1,000,000 RRsets", run: memory::run },
         Self { name: "cold-start", summary: "empty node to 1,000,000 RRsets served", run: cold_start::run },
         Self { name: "faults", summary: "100,000 updates while everything is killed", run: faults::run },
+        Self {
+            name: "steering-quality",
+            summary: "how much slower the chosen edge is than the best",
+            run: steering_quality::run,
+        },
         Self {
             name: "board-instructions",
             summary: "instructions from query to reply on the board",
