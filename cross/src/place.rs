@@ -79,7 +79,7 @@ fn address(word: &str) -> Option<u32> {
 
 /// The instruction that is meant: an odd address is where a call returns to, and the call stands before that.
 fn instruction(address: u32) -> u32 {
-    if address % 2 == 0 { address } else { address.saturating_sub(2) }
+    if address.is_multiple_of(2) { address } else { address.saturating_sub(2) }
 }
 
 #[cfg(test)]
