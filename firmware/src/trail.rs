@@ -44,7 +44,7 @@ pub(crate) fn callers(frame: &ExceptionFrame) -> impl fmt::Display {
 /// lowest bit set, which says that it is Thumb code.
 fn is_behind_call(address: usize) -> bool {
     let Range { start, end } = code();
-    if address % 2 == 0 || address < start + 5 || address > end {
+    if address.is_multiple_of(2) || address < start + 5 || address > end {
         return false;
     }
     let [first, second] = [address - 5, address - 3].map(half);
