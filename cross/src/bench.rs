@@ -97,6 +97,7 @@ const BENCHES: [(&str, &str); 10] = [
     ("memory", "a node's resident memory with 1,000,000 RRsets"),
     ("cold-start", "empty node to 1,000,000 RRsets served"),
     ("faults", "100,000 updates while everything is killed"),
+    ("steering-quality", "how much slower the chosen edge is than the best"),
     ("board-instructions", "instructions from query to reply on the board"),
     ("board-propagation", "UPDATE's response to new answer at the board"),
     ("board-faults", "the board on a wire that loses, doubles and reorders"),

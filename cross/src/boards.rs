@@ -55,6 +55,15 @@ impl Board {
         },
     ];
 
+    /// The board that the command line calls so.
+    pub(crate) fn named(name: &str) -> Result<&'static Self, Error> {
+        const BOARDS: &[Board] = &Board::ALL;
+        BOARDS.iter().find(|board| board.name == name).ok_or_else(|| {
+            let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
+            Error::new(format!("there is no board `{name}`"), format!("there are {}", names.join(", ")))
+        })
+    }
+
     /// The emulated board that the command line calls so.
     pub(crate) fn emulated(name: &str) -> Result<&'static Self, Error> {
         const BOARDS: &[Board] = &Board::ALL;
@@ -65,26 +74,37 @@ impl Board {
         })
     }
 
-    /// Cargo's `subcommand` on the firmware for this board, as it is shipped.
+    /// Cargo's `subcommand` on the firmware for this board, with what the stable compiler knows.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
-        let selection = ["--release", "--locked", "--no-default-features", "--features", self.features];
-        let mut command = shell::cargo([subcommand].iter().chain(&selection));
+        self.command([subcommand, "--release"])
+    }
+
+    /// The build of its image as it is shipped.
+    pub(crate) fn shipping(&self) -> Command {
+        let mut command = self.command(["--config", "shipped.toml", "build", "--profile", PROFILE]);
+        // What that file says is not stable yet.
+        command.env("RUSTC_BOOTSTRAP", "1");
+        command
+    }
+
+    fn command<const N: usize>(&self, start: [&str; N]) -> Command {
+        let selection =
+            ["--locked", "--no-default-features", "--features", self.features, "--target", self.target];
+        let mut command = shell::cargo(start.iter().chain(&selection));
         // In its own folder, so that cargo takes the firmware's configuration.
-        command.args(["--target", self.target]).current_dir(workspace::root().join("firmware"));
+        command.current_dir(workspace::root().join("firmware"));
         command
     }
 
     /// Where its image is once it is built. Boards of one target follow each other there.
     pub(crate) fn image(&self) -> PathBuf {
         let firmware = workspace::root().join("firmware");
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(firmware.join("target"), |dir| firmware.join(dir));
-        target.join(self.target).join("release/fingerpost-firmware")
+        workspace::target_dir_of(&firmware).join(self.target).join(PROFILE).join("fingerpost-firmware")
     }
 
     /// Builds its image; where that is.
     pub(crate) fn build(&self) -> Result<PathBuf, Error> {
-        if !shell::run(&mut self.cargo("build"))?.success {
+        if !shell::run(&mut self.shipping())?.success {
             return Err(Error::new("the firmware does not build", "the compiler's messages above say why"));
         }
         Ok(self.image())
@@ -148,6 +168,8 @@ fn budget(text: &str, board: &str, what: &str) -> Option<u64> {
 }
 
 const BUDGET: &str = "firmware/budget.toml";
+/// That of `firmware/shipped.toml`.
+const PROFILE: &str = "shipped";
 
 #[cfg(test)]
 mod tests {
@@ -177,8 +199,10 @@ mod tests {
 
     #[test]
     fn a_board_that_is_not_there_is_an_error_that_names_those_that_are() {
-        assert_eq!(Board::emulated("mps2-an386").unwrap().name, "mps2-an386");
-        let error = Board::emulated("mps3").unwrap_err().to_string();
-        assert!(error.contains("mps3") && error.contains("mps2-an386"), "{error}");
+        for find in [Board::emulated, Board::named] {
+            assert_eq!(find("mps2-an386").unwrap().name, "mps2-an386");
+            let error = find("mps3").unwrap_err().to_string();
+            assert!(error.contains("mps3") && error.contains("mps2-an386"), "{error}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod build;
 mod elf;
 mod error;
 mod fuzz;
+mod place;
 mod qemu;
 mod setup;
 mod shell;
@@ -31,7 +32,7 @@ struct Command {
 }
 
 /// In the order in which a newcomer meets them.
-const COMMANDS: [Command; 5] = [
+const COMMANDS: [Command; 6] = [
     Command {
         name: "setup",
         summary: "install what the tests need, after saying what",
@@ -61,6 +62,12 @@ const COMMANDS: [Command; 5] = [
         summary: "boot the firmware on an emulated board",
         help: qemu::HELP,
         run: qemu::run,
+    },
+    Command {
+        name: "where",
+        summary: "tell file and line of addresses that a board told",
+        help: place::HELP,
+        run: place::run,
     },
 ];
 

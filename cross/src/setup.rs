@@ -13,7 +13,7 @@ use crate::suites::Suite::{self, Arm, Boards, E2e, E2eBoard, Fuzz, Qemu, Real};
 
 pub(crate) const HELP: &str = "\
 Says what the test suites need and this machine lacks, then installs it: Debian packages with
-apt-get (through sudo unless run as root) and Rust targets with rustup. Servers that come with
+apt-get (through sudo unless run as root), Rust targets and components with rustup. Servers that come with
 the packages are neither started nor enabled: the tests start their own. Run it as often as you like.
 
 Usage: cargo x setup [--dry-run]
@@ -33,6 +33,14 @@ struct Need {
 /// A Rust target that suites build for.
 struct TargetNeed {
     target: &'static str,
+    suites: &'static [Suite],
+}
+
+/// A component of the Rust toolchain.
+struct ComponentNeed {
+    /// A file of it, below the toolchain's libraries.
+    provides: &'static str,
+    component: &'static str,
     suites: &'static [Suite],
 }
 
@@ -72,6 +80,7 @@ pub(crate) fn ensure(suites: &[Suite]) -> Result<(), Error> {
 struct Missing {
     packages: Vec<&'static str>,
     targets: Vec<&'static str>,
+    components: Vec<&'static str>,
 }
 
 impl Missing {
@@ -89,11 +98,16 @@ impl Missing {
             .filter(|need| wanted(need.suites) && !Path::new(&library).join(need.target).join("lib").is_dir())
             .map(|need| need.target)
             .collect();
-        Self { packages, targets }
+        let components = COMPONENTS
+            .iter()
+            .filter(|need| wanted(need.suites) && !Path::new(&library).join(need.provides).exists())
+            .map(|need| need.component)
+            .collect();
+        Self { packages, targets, components }
     }
 
     fn is_empty(&self) -> bool {
-        self.packages.is_empty() && self.targets.is_empty()
+        self.packages.is_empty() && self.targets.is_empty() && self.components.is_empty()
     }
 
     fn say(&self) {
@@ -106,18 +120,23 @@ impl Missing {
         if !self.targets.is_empty() {
             say(&format!("Missing Rust targets: {}", self.targets.join(" ")));
         }
+        if !self.components.is_empty() {
+            say(&format!("Missing Rust components: {}", self.components.join(" ")));
+        }
     }
 
     fn install(&self) -> Result<(), Error> {
         if !self.packages.is_empty() {
             install_packages(&self.packages)?;
         }
-        if !self.targets.is_empty() {
-            let finished = shell::run(Command::new("rustup").args(["target", "add"]).args(&self.targets))?;
-            if !finished.success {
+        for (what, missing) in [("target", &self.targets), ("component", &self.components)] {
+            if missing.is_empty() {
+                continue;
+            }
+            if !shell::run(Command::new("rustup").args([what, "add"]).args(missing))?.success {
                 return Err(Error::new(
-                    "rustup could not add the targets",
-                    "its message above says why; `rustup target add` may need the network",
+                    format!("rustup could not add {}", missing.join(" ")),
+                    format!("its message above says why; `rustup {what} add` may need the network"),
                 ));
             }
         }
@@ -127,6 +146,7 @@ impl Missing {
             .iter()
             .filter(|package| left.packages.contains(package))
             .chain(self.targets.iter().filter(|target| left.targets.contains(target)))
+            .chain(self.components.iter().filter(|component| left.components.contains(component)))
             .copied()
             .collect();
         if left.is_empty() {
@@ -238,7 +258,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 const SERVERS: [&str; 3] = ["mosquitto", "nsd", "knot"];
 
 /// Needs of one package stand side by side.
-const NEEDS: [Need; 19] = [
+const NEEDS: [Need; 20] = [
     Need { provides: "mosquitto", package: "mosquitto", suites: &[E2e, E2eBoard, Qemu, Real] },
     Need { provides: "openssl", package: "openssl", suites: &[E2e] },
     Need { provides: "mosquitto_sub", package: "mosquitto-clients", suites: &[E2e, Real] },
@@ -265,6 +285,7 @@ const NEEDS: [Need; 19] = [
         suites: &[Arm],
     },
     Need { provides: "qemu-system-arm", package: "qemu-system-arm", suites: &[E2eBoard, Qemu] },
+    Need { provides: "addr2line", package: "binutils", suites: &[Qemu] },
     Need { provides: "c++", package: "g++", suites: &[Fuzz] },
 ];
 
@@ -276,6 +297,9 @@ const TARGETS: [TargetNeed; 6] = [
     TargetNeed { target: "thumbv7m-none-eabi", suites: &[Boards, Qemu] },
     TargetNeed { target: "thumbv8m.main-none-eabihf", suites: &[Boards] },
 ];
+
+const COMPONENTS: [ComponentNeed; 1] =
+    [ComponentNeed { provides: "src/rust/library/core", component: "rust-src", suites: &[Boards, Qemu] }];
 
 #[cfg(test)]
 mod tests {

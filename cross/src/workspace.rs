@@ -15,10 +15,15 @@ pub(crate) fn root() -> PathBuf {
 
 /// Cargo's target directory.
 pub(crate) fn target_dir() -> PathBuf {
+    target_dir_of(&root())
+}
+
+/// The target directory of cargo where it is started in `folder`, a workspace of its own.
+pub(crate) fn target_dir_of(folder: &Path) -> PathBuf {
     ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"]
         .iter()
         .find_map(std::env::var_os)
-        .map_or_else(|| root().join("target"), |dir| root().join(dir))
+        .map_or_else(|| folder.join("target"), |dir| folder.join(dir))
 }
 
 /// The features that `manifest` declares, `default` left out.

@@ -16,7 +16,7 @@ use crate::memory::CONNECTIONS;
 use crate::report::Report;
 use crate::stack::Usage;
 use crate::state::State;
-use crate::{board, executor, stack};
+use crate::{board, executor, last_words, stack};
 
 /// What has to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +79,13 @@ pub(crate) async fn watch(
     let mut seen = [None; Task::COUNT];
     let mut report_at = Instant::now();
     let mut report = Report::default();
+    let mut full = 0;
     loop {
         watchdog.feed();
         state.load.set(executor::take_load());
-        assert!(!stack::is_exhausted(), "the stack came to its end");
+        if stack::is_exhausted() {
+            last_words::keep_and_reset(format_args!("the stack came to its end"));
+        }
         let now = Instant::now();
         for task in Task::all() {
             let seen = &mut seen[task.index()];
@@ -90,7 +93,14 @@ pub(crate) async fn watch(
                 *seen = Some(now);
             }
             // Not every node has every task: a task is watched from the first time that it runs.
-            assert!(seen.is_none_or(|seen| now - seen < PATIENCE), "task {task:?} does not get on");
+            if seen.is_some_and(|seen| now - seen >= PATIENCE) {
+                last_words::keep_and_reset(format_args!("task {task:?} does not get on"));
+            }
+        }
+        // Told when it happens, and with each report while it lasts.
+        let was_full = core::mem::replace(&mut full, state.full());
+        if full > was_full || now >= report_at {
+            state.tell_full();
         }
         if now >= report_at {
             let Usage { deepest, size } = Usage::measure();

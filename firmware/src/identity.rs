@@ -1,9 +1,8 @@
 //! Who the node is to others: what its configuration block says, checked, and its life once it has an address.
 
-use core::net::{IpAddr, SocketAddr};
-
 use ed25519_dalek::SigningKey;
 use embassy_net::Stack;
+use fingerpost_link::node::Addresses;
 use heapless::{String, Vec};
 use resolver_core::life::message::{MAX_RESET, MAX_SERVICES};
 use resolver_core::life::{
@@ -13,7 +12,7 @@ use resolver_core::provision::Block;
 use static_cell::StaticCell;
 
 use crate::memory::PAYLOAD_LIMIT;
-use crate::{last_words, state};
+use crate::{last_words, net, state};
 
 /// An enrolment that holds.
 pub(crate) struct Proven {
@@ -64,13 +63,13 @@ impl Proven {
 
     /// Its life under the addresses that it has now. Panics if called twice: a node is born once.
     pub(crate) fn born(self, stack: Stack<'static>, root: &str, seed: u64) -> Option<Life<'static>> {
-        static ADDRESSES: StaticCell<Vec<SocketAddr, 2>> = StaticCell::new();
+        static ADDRESSES: StaticCell<Addresses> = StaticCell::new();
         static SERVICES: StaticCell<Vec<Service<'static>, MAX_SERVICES>> = StaticCell::new();
         static WORDS: StaticCell<String<MAX_RESET>> = StaticCell::new();
         let previous = last_words::previous();
         let announcement = Announcement {
             software: concat!("fingerpost ", env!("CARGO_PKG_VERSION"), " (board)"),
-            addresses: ADDRESSES.init(addresses(stack, self.port)),
+            addresses: ADDRESSES.init(net::addresses(stack, self.port)),
             place: self.place,
             payload_limit: self.payload_limit,
             last_reset: WORDS.init(previous.map_or(String::new(), |previous| printable(&previous.words))),
@@ -81,10 +80,4 @@ impl Proven {
         life.map_err(|error| log::error!("enrolment: {error}: nobody hears of this node; enrol it again"))
             .ok()
     }
-}
-
-fn addresses(stack: Stack<'static>, port: u16) -> Vec<SocketAddr, 2> {
-    let ipv4 = stack.config_v4().map(|config| IpAddr::V4(config.address.address()));
-    let ipv6 = stack.config_v6().map(|config| IpAddr::V6(config.address.address()));
-    ipv4.into_iter().chain(ipv6).map(|address| SocketAddr::new(address, port)).collect()
 }

@@ -16,7 +16,7 @@ use embassy_sync::blocking_mutex::CriticalSectionMutex;
 use embassy_time::Instant;
 use heapless::String;
 
-use crate::{board, logging};
+use crate::{board, logging, trail};
 
 /// What is known of the run before this one.
 #[derive(Clone, Debug)]
@@ -62,6 +62,7 @@ pub(crate) fn keep_and_reset(reason: fmt::Arguments<'_>) -> ! {
     board::reset()
 }
 
+/// Of the image that is developed with. In the one that is shipped a panic is a fault: see `trail.rs`.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
@@ -74,8 +75,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    let (place, caller) = (frame.pc(), frame.lr());
-    keep_and_reset(format_args!("hard fault at {place:#010x}, called from {caller:#010x}"))
+    let what = if trail::is_panic(frame) { "panicked" } else { "hard fault" };
+    keep_and_reset(format_args!("{what} at {:#x}, called from{}", frame.pc(), trail::callers(frame)))
 }
 
 /// As it lies in RAM; any content of RAM is one.

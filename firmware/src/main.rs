@@ -32,6 +32,7 @@ mod report;
 mod settings;
 mod stack;
 mod state;
+mod trail;
 
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
@@ -53,7 +54,8 @@ fn main() -> ! {
     logging::start(LevelFilter::Info);
     last_words::recall();
     log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::LAYOUT.name);
-    log::info!("stack at {:x?}", stack::bounds());
+    let stack = stack::bounds();
+    log::info!("stack at {:x}..{:x}", stack.start, stack.end);
     if let Some(previous) = last_words::previous() {
         log::error!("the run before this one ended: {} ({} since power-on)", previous.words, previous.resets);
     }
@@ -99,7 +101,7 @@ fn launch(
     executor::spawn(spawner, health::watch(watchdog, server, state));
     let config =
         block.as_ref().map_or_else(settings::factory_network, |block| settings::network(&block.network));
-    let stack = net::start(spawner, network, config, resources, entropy.seed());
+    let stack = net::start(spawner, network, config, resources, entropy.seed(), state, port);
     executor::spawn(spawner, dns::udp::serve(stack, server, udp_queues, udp));
     for (place, buffers) in tcp.iter_mut().enumerate() {
         executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));

@@ -6,7 +6,8 @@ use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
-use fingerpost_link::node::Shared;
+use fingerpost_link::node::{Addresses, Shared};
+use resolver_core::feed::follow::Phase;
 use resolver_core::{Feed, Instant, View};
 
 /// The node's state.
@@ -19,7 +20,9 @@ pub(crate) struct State {
     pub(crate) rest: Cell<bool>,
     /// How busy the board is: from 0, idle, to 255.
     pub(crate) load: Cell<u8>,
-    /// Tells the connection's task that `rest` was cleared.
+    /// Where the board answers, as far as it is known.
+    pub(crate) addresses: RefCell<Addresses>,
+    /// Tells the connection's task that `rest` was cleared, or that `addresses` are others.
     pub(crate) wake: Signal<NoopRawMutex, ()>,
 }
 
@@ -30,6 +33,7 @@ impl State {
             view: RefCell::new(view),
             rest: Cell::new(false),
             load: Cell::new(0),
+            addresses: RefCell::new(Addresses::new()),
             wake: Signal::new(),
         }
     }
@@ -43,9 +47,26 @@ impl State {
         })
     }
 
+    /// How many zones are behind because their records find no room.
+    pub(crate) fn full(&self) -> usize {
+        self.feed.borrow().zones().filter(|&(_, _, phase)| phase == Phase::Full).count()
+    }
+
+    /// Names them.
+    pub(crate) fn tell_full(&self) {
+        let feed = self.feed.borrow();
+        for (apex, ..) in feed.zones().filter(|&(_, _, phase)| phase == Phase::Full) {
+            log::error!(
+                "zone {apex}: no room for its changes, so it is served as it was: take records out of it, or have \
+                 this board follow fewer zones"
+            );
+        }
+    }
+
     /// What the connection's task has of it.
     pub(crate) fn shared(&'static self) -> Shared<'static, 'static> {
-        Shared { feed: &self.feed, view: &self.view, rest: &self.rest, load: &self.load }
+        let Self { feed, view, rest, load, addresses, .. } = self;
+        Shared { feed, view, rest, load, addresses }
     }
 }
 

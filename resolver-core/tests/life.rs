@@ -1,6 +1,7 @@
 //! A node's own life on a made-up clock: what it publishes and when, and what a receiver makes of it.
 #![allow(clippy::unwrap_used)]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -594,4 +595,33 @@ fn presence_follows_the_last_incarnation_in_whatever_order_messages_come() {
     assert!(presence.handle_beacon(3 << 24 | 2));
     assert_eq!(presence.state(), State::Up);
     assert!(!presence.handle_notice(&first_birth.notice()));
+}
+
+#[test]
+fn a_birth_is_published_again_under_other_addresses() {
+    let mut world = World::new(0);
+    let [one, two] = ["192.0.2.1:53", "[2001:db8::1]:53"].map(|text| text.parse().unwrap());
+    // Before the connection: the birth tells it.
+    world.life.handle_addresses(&[one], world.now);
+    world.connect();
+    let births = |sent: &[Sent]| -> Vec<Vec<SocketAddr>> {
+        let births = sent.iter().filter(|sent| sent.is_birth());
+        let told = births.map(|sent| match sent.notice() {
+            Notice::Birth(birth) => birth.addresses.clone().collect(),
+            other => panic!("{other:?}"),
+        });
+        told.collect()
+    };
+    let first = world.sent();
+    assert_eq!(births(&first), [vec![one]]);
+    world.life.handle_addresses(&[one], world.now);
+    assert!(births(&world.sent()).is_empty(), "nothing has changed");
+
+    world.life.handle_addresses(&[one, two], world.now);
+    // The first birth comes back only now: it does not stand for the one that is due.
+    assert_eq!(world.hear(&first[0]), Ok(Heard::Own));
+    assert!(births(&world.sent()).is_empty(), "at most once a second");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(births(&world.sent()), [vec![one, two]]);
+    assert!(births(&world.sent()).is_empty(), "once");
 }

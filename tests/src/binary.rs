@@ -59,13 +59,15 @@ fn build_firmware() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // In its own folder, so that cargo takes the firmware's configuration with the target.
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked"])
+        .args(["--config", "shipped.toml", "build", "--quiet", "--profile", "shipped", "--locked"])
+        // What that file says is not stable yet.
+        .env("RUSTC_BOOTSTRAP", "1")
         .current_dir(&folder)
         .output()
         .unwrap_or_else(|error| panic!("cannot run cargo: {error}"));
     assert!(output.status.success(), "building the firmware:\n{}", String::from_utf8_lossy(&output.stderr));
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(folder.join("target"), |path| folder.join(path));
-    target.join("thumbv7em-none-eabihf/release/fingerpost-firmware")
+    target.join("thumbv7em-none-eabihf/shipped/fingerpost-firmware")
 }
 
 /// A program of the system, or `None` if it is not installed (also looked for where Debian keeps servers).

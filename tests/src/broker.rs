@@ -1,7 +1,7 @@
 //! Brokers as real processes.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,25 +25,53 @@ pub enum BrokerKind {
 pub struct Broker {
     kind: BrokerKind,
     port: Port,
+    secure: Option<Secure>,
     directory: PathBuf,
     log: PathBuf,
     process: Process,
+}
+
+/// A second listener, which takes TLS with these pre-shared keys only.
+struct Secure {
+    port: Port,
+    keys: PathBuf,
 }
 
 impl Broker {
     /// Starts one and waits until it takes connections.
     #[track_caller]
     pub fn start(scratch: &Scratch, kind: BrokerKind) -> Self {
+        Self::start_on(scratch, kind, None)
+    }
+
+    /// Starts a mosquitto that listens on a second port, too, which takes TLS with pre-shared keys only: `keys` are its
+    /// `psk_file`.
+    #[track_caller]
+    pub fn start_with_keys(scratch: &Scratch, keys: &str) -> Self {
+        let port = Port::claim();
+        let file = scratch.path().join(format!("psk-{}", port.number()));
+        std::fs::write(&file, keys).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Self::start_on(scratch, BrokerKind::Mosquitto, Some(Secure { port, keys: file }))
+    }
+
+    #[track_caller]
+    fn start_on(scratch: &Scratch, kind: BrokerKind, secure: Option<Secure>) -> Self {
         let port = Port::claim();
         let directory = scratch.directory(&format!("broker-{}", port.number()));
         let log = scratch.path().join(format!("broker-{}.log", port.number()));
-        let process = launch(kind, &port, &directory, &log);
-        Self { kind, port, directory, log, process }
+        let process = launch(kind, &port, secure.as_ref(), &directory, &log);
+        Self { kind, port, secure, directory, log, process }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Where it takes TLS with a pre-shared key: see [`Self::start_with_keys`].
+    #[track_caller]
+    pub fn secure_address(&self) -> SocketAddr {
+        self.secure.as_ref().unwrap_or_else(|| panic!("started without keys")).port.address()
     }
 
     /// SIGKILL. Without persistence its retained messages are gone.
@@ -54,7 +82,7 @@ impl Broker {
     /// Starts it again after [`Self::kill`], on the same port.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.process = launch(self.kind, &self.port, &self.directory, &self.log);
+        self.process = launch(self.kind, &self.port, self.secure.as_ref(), &self.directory, &self.log);
     }
 
     /// The process.
@@ -64,7 +92,7 @@ impl Broker {
 }
 
 #[track_caller]
-fn launch(kind: BrokerKind, port: &Port, directory: &std::path::Path, log: &std::path::Path) -> Process {
+fn launch(kind: BrokerKind, port: &Port, secure: Option<&Secure>, directory: &Path, log: &Path) -> Process {
     let mut command = match kind {
         BrokerKind::Mosquitto | BrokerKind::MosquittoPersistent => {
             let persistence = if kind == BrokerKind::Mosquitto {
@@ -77,9 +105,13 @@ fn launch(kind: BrokerKind, port: &Port, directory: &std::path::Path, log: &std:
                 )
             };
             let config = directory.join("mosquitto.conf");
+            let secure = secure.map_or(String::new(), |Secure { port, keys }| {
+                let (port, keys) = (port.number(), keys.display());
+                format!("listener {port} 127.0.0.1\npsk_hint fingerpost\npsk_file {keys}\n")
+            });
             let text = format!(
                 "listener {} 127.0.0.1\nallow_anonymous true\nuser root\nlog_type warning\nlog_type error\n\
-                 max_queued_messages 0\nmax_inflight_messages 1000\nset_tcp_nodelay true\n{persistence}",
+                 max_queued_messages 0\nmax_inflight_messages 1000\nset_tcp_nodelay true\n{persistence}{secure}",
                 port.number()
             );
             std::fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));

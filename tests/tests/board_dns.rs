@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{ErrorKind, Read};
+use std::process::Command;
 use std::time::Duration;
 
 use tests::dns::{Client, Message, Question, rcode, rtype};
-use tests::{Board, Scratch, eventually};
+use tests::{Board, Scratch, binary, eventually};
 
 /// A node that nobody has told anything serves no zone: it refuses, and so answers.
 fn question() -> Question {
@@ -88,7 +89,7 @@ fn connections_are_limited_idle_ones_make_room_and_udp_goes_on() {
 }
 
 #[test]
-fn a_panic_is_told_after_the_reset() {
+fn a_stack_at_its_end_is_told_after_the_reset() {
     let scratch = Scratch::new("board-panic");
     let board = Board::start(&scratch);
     let log = board.log();
@@ -103,6 +104,45 @@ fn a_panic_is_told_after_the_reset() {
     let log = board.log();
     let told = log.lines().find(|line| line.contains("the run before this one ended: ")).unwrap();
     assert!(told.contains("the stack came to its end") && told.contains("(1 since power-on)"), "{told}");
+}
+
+/// Has the board run `instruction` where it is; the last words of that, and where it was.
+fn last_words_of(instruction: u16, scratch: &Scratch) -> (String, u32) {
+    let board = Board::start(scratch);
+    let mut debugger = board.debug();
+    let here = debugger.program_counter();
+    // The image is loaded anew with the reset.
+    debugger.write(here, &instruction.to_le_bytes());
+    debugger.detach();
+    eventually("it boots again", || (board.boots() == 2).then_some(()));
+    board.await_answer();
+    let log = board.log();
+    let told = log.lines().find_map(|line| line.split_once("the run before this one ended: "));
+    (told.unwrap_or_else(|| panic!("{log}")).1.to_owned(), here)
+}
+
+#[test]
+fn a_panic_is_told_with_its_place_and_those_who_called() {
+    let scratch = Scratch::new("board-panic");
+    // What the compiler makes of a panic in the image that is shipped: `udf #254`.
+    let (told, here) = last_words_of(0xDEFE, &scratch);
+    let callers = told.strip_prefix(&format!("panicked at {here:#x}, called from ")).expect(&told);
+    assert!(told.contains(", after ") && told.ends_with("(1 since power-on)"), "{told}");
+    // As `cargo x where` does: every one of them is a place in a source.
+    let addresses: Vec<_> = callers.split(',').next().unwrap().split(' ').collect();
+    assert!((1..=5).contains(&addresses.len()), "{told}");
+    let mut addr2line = Command::new(binary::required("addr2line"));
+    let output = addr2line.arg("--exe").arg(binary::firmware()).arg(format!("{here:#x}")).args(&addresses);
+    let lines = String::from_utf8(output.output().unwrap().stdout).unwrap();
+    assert!(lines.lines().all(|line| line.contains(".rs:")), "{told}: {lines}");
+}
+
+#[test]
+fn another_fault_is_told_apart_from_a_panic() {
+    let scratch = Scratch::new("board-fault");
+    // Undefined, too, but not what the compiler makes.
+    let (told, here) = last_words_of(0xDE00, &scratch);
+    assert!(told.starts_with(&format!("hard fault at {here:#x}, called from 0x")), "{told}");
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl Site {
     }
 }
 
-/// For so many changes a client's name is there. So at most 240 are, and every node has room to take all of them anew beside those.
+/// For so many changes a client's name is there. So at most 240 are, and every node has room to take as many others beside
+/// them.
 const LIFE: u32 = 60;
 
 /// Returns (last acknowledged, last sent).

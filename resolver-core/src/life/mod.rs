@@ -14,6 +14,7 @@
 //!                go publish the birth (below): the broker answers with what stood there before it
 //! PUBLISH        life.handle_message(topic, payload, now)        NodeError::Topic: it is the feed's
 //! zones, vitals changed  life.handle_change()
+//! addresses, too life.handle_addresses(addresses, now)
 //! orders came    open_orders(..), then life.handle_orders(&orders)
 //! then always    while let Some(transmit) = life.poll_transmit(&feed, &view, &vitals, now, out) { PUBLISH }
 //!                if life.poll_reconnect(now) { DISCONNECT, connect anew }

@@ -1,10 +1,12 @@
 //! What a node publishes of itself, and when.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 
+use heapless::Vec;
 use sha2::{Digest as _, Sha256};
 
-use super::message::{self, Kind, MAX_SERVICES, NodeError, Speaker};
+use super::message::{self, Kind, MAX_ADDRESSES, MAX_SERVICES, NodeError, Speaker};
 use super::parse;
 use super::seal::{self, Announcement, End, Identity, Report};
 use super::told::Told;
@@ -69,7 +71,7 @@ pub enum Heard {
 pub struct LifeCounters {
     /// Births given out to publish.
     pub births: u64,
-    /// Of these, because another message stood in their place.
+    /// Of these, because another message stood in their place, or the addresses had changed.
     pub asserted: u64,
     /// Beacons given out to publish.
     pub beacons: u64,
@@ -82,7 +84,7 @@ pub struct LifeCounters {
 /// A node's own life: the Will of each connection, births, beacons, and the end.
 ///
 /// Getters: `topic`, `incarnation`, `services`, `orders_serial`, `service_states`, `counters`. Something happened: `handle_link`, `handle_message`,
-/// `handle_orders`, `handle_change`.
+/// `handle_orders`, `handle_change`, `handle_addresses`.
 /// Mutators: `will`, `farewell`. What is to be done: `poll_transmit`, `poll_reconnect`, `poll_at`. Late and spurious calls are harmless.
 ///
 /// Work is bounded by one message and one or two signatures, except that [`Self::poll_transmit`] looks at each zone, at
@@ -90,6 +92,8 @@ pub struct LifeCounters {
 pub struct Life<'m> {
     identity: Identity<'m>,
     announcement: Announcement<'m>,
+    /// Where it answers, if that has changed since.
+    moved: Option<Vec<SocketAddr, MAX_ADDRESSES>>,
     root: heapless::String<MAX_ROOT>,
     /// Boot and connection: `boot << 24 | connection`.
     incarnation: u64,
@@ -142,6 +146,7 @@ impl<'m> Life<'m> {
         Ok(Self {
             identity,
             announcement,
+            moved: None,
             root,
             incarnation: settings.boot.min(MAX_BOOT) << CONNECTION_BITS,
             began: now,
@@ -283,6 +288,23 @@ impl<'m> Life<'m> {
         Ok(())
     }
 
+    /// The node answers at `addresses` from now on, of which [`message::MAX_ADDRESSES`] are told. If others were told, the
+    /// birth is published again, at most once a second. May be called as often as one likes.
+    pub fn handle_addresses(&mut self, addresses: &[SocketAddr], now: Instant) {
+        let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES)];
+        if addresses == self.addresses() {
+            return;
+        }
+        self.moved = Some(addresses.iter().copied().collect());
+        // What was published is not the last word any more, wherever it is heard.
+        self.published = [0; 32];
+        self.stands = false;
+        if self.link == Link::Up {
+            let earliest = self.born_at.map_or(now, |born_at| born_at + ASSERT_PAUSE);
+            self.birth_due = self.birth_due.or(Some(now.max(earliest)));
+        }
+    }
+
     /// Something that beacons tell may have changed: what zones serve, how they are followed, the node's vitals. Costs
     /// nothing: whether it did is looked up when it may be told.
     pub fn handle_change(&mut self) {
@@ -349,6 +371,10 @@ impl<'m> Life<'m> {
         self.end(end, Speaker::Node, out)
     }
 
+    fn addresses(&self) -> &[SocketAddr] {
+        self.moved.as_deref().unwrap_or(self.announcement.addresses)
+    }
+
     fn fall_silent(&mut self) {
         self.link = Link::Down;
         self.stands = false;
@@ -379,7 +405,8 @@ impl<'m> Life<'m> {
 
     fn birth(&mut self, zone_count: usize, now: Instant, out: &mut [u8]) -> Option<Transmit> {
         self.birth_due = None;
-        let Some(length) = seal::seal_birth(&self.identity, self.incarnation, &self.announcement, out) else {
+        let announcement = Announcement { addresses: self.addresses(), ..self.announcement };
+        let Some(length) = seal::seal_birth(&self.identity, self.incarnation, &announcement, out) else {
             self.counters.unfit += 1;
             return None;
         };
@@ -405,7 +432,7 @@ impl<'m> Life<'m> {
     }
 
     /// The services of the birth as they are to be told.
-    fn reports(&self, vitals: &Vitals<'_>) -> heapless::Vec<ServiceReport, MAX_SERVICES> {
+    fn reports(&self, vitals: &Vitals<'_>) -> Vec<ServiceReport, MAX_SERVICES> {
         let states = self.service_states(vitals.services, vitals.wall);
         let loads = vitals.services.iter().map(|report| report.load).chain(core::iter::repeat(vitals.load));
         states.zip(loads).map(|(state, load)| ServiceReport { state, load }).collect()

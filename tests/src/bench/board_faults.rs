@@ -3,10 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use resolver_core::life::{Identifier, message};
+
 use super::Report;
 use crate::dns::update::Outcome;
 use crate::dns::{Client, Question, Update, rcode, rtype};
-use crate::fleet::address_of;
+use crate::fleet::{Operator, State, address_of};
+use crate::mqtt::Probe;
 use crate::{Board, Broker, BrokerKind, Origin, Scratch, Wire, Zone};
 
 const HOSTS: u32 = 990;
@@ -15,6 +18,8 @@ const UPDATES: u32 = 400;
 /// Of 1,000 frames each way, so many are lost, as many doubled, and as many overtaken.
 const PER_MILLE: u32 = 50;
 const SEED: u64 = 20;
+const NODE: &str = "bench";
+const REGION: &str = "eu";
 /// Between two updates: the board is to follow them as they come.
 const PAUSE: Duration = Duration::from_millis(25);
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -30,7 +35,9 @@ pub(super) fn run(report: &mut Report) {
     let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
     let wire = Wire::start(&scratch, broker.address(), SEED);
     wire.disturb(PER_MILLE);
-    let config = Board::config("bench", broker.address(), &[&zone], "");
+    let operator = Operator::new(&scratch, "operator");
+    let enrolment = format!("[enrolment]\n{}", operator.enrol(NODE, REGION, &[]).lines());
+    let config = Board::config(NODE, broker.address(), &[&zone], &enrolment);
     let start = Instant::now();
     let mut board = wire.attach(Board::build(&scratch).provisioned(&config)).start();
     let dns = wire.dns();
@@ -72,6 +79,18 @@ pub(super) fn run(report: &mut Report) {
         address(&dns, &name).or_else(|| address(&dns, &name)) != Some(Some(expected))
     });
     let lost = lost.count();
+    // All of the zone, names and types that nobody asked for included, as the board says itself.
+    let (end, expected) = (Instant::now(), origin.state(&zone));
+    let agrees = loop {
+        let told = beacon(&broker, &operator);
+        if told.is_some() && told == expected {
+            break true;
+        }
+        if end.elapsed() > CATCH_UP {
+            report.progress(format!("the board tells {told:?}, the origin {expected:?}"));
+            break false;
+        }
+    };
     board.process().assert_running();
     if lost > 0 {
         report.progress(format!("the board's log:\n{}", board.log()));
@@ -83,7 +102,20 @@ pub(super) fn run(report: &mut Report) {
     report.figure("frames_overtaken", tally.overtaken as f64);
     report.at_most("longest_without_answer_s", longest.as_secs_f64(), STALL_S);
     report.at_most("rrsets_wrong_or_missing", lost as f64, 0.0);
+    report.at_most("digests_that_differ", f64::from(u8::from(!agrees)), 0.0);
     report.at_most("restarts", board.boots().abs_diff(1) as f64, 0.0);
+}
+
+/// What the board's last beacon says that it serves.
+fn beacon(broker: &Broker, operator: &Operator) -> Option<State> {
+    let retained = Probe::retained(broker.address(), &format!("fingerpost/b/{REGION}/{NODE}"));
+    let (key, _) = operator.enrolled(NODE, REGION);
+    let payload = retained.values().next()?;
+    let name = Identifier::new;
+    let beacon = message::open_beacon(&key.verifying_key(), name(REGION)?, name(NODE)?, payload).ok()?;
+    let (position, digest) = beacon.zones.clone().next()?.served?;
+    let digest = digest.to_bytes().iter().map(|octet| format!("{octet:02x}")).collect();
+    Some(State { epoch: position.epoch.into(), serial: position.serial, digest })
 }
 
 /// What the host `number` is changed to.

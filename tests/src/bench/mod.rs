@@ -13,6 +13,7 @@ mod propagation;
 mod query_cost;
 mod report;
 mod steered_cost;
+mod steering_quality;
 
 pub use report::Report;
 
@@ -47,6 +48,11 @@ impl Bench {
         Self { name: "memory", summary: "a node's resident memory with 1,000,000 RRsets", run: memory::run },
         Self { name: "cold-start", summary: "empty node to 1,000,000 RRsets served", run: cold_start::run },
         Self { name: "faults", summary: "100,000 updates while everything is killed", run: faults::run },
+        Self {
+            name: "steering-quality",
+            summary: "how much slower the chosen edge is than the best",
+            run: steering_quality::run,
+        },
         Self {
             name: "board-instructions",
             summary: "instructions from query to reply on the board",

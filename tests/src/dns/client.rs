@@ -85,9 +85,11 @@ impl Client {
         if reply.is_truncated() { self.tcp(question) } else { Ok(reply) }
     }
 
-    /// Asks for an address over UDP; an error reply or none is an empty list.
+    /// Asks for an address over UDP, and once more where there is no reply, as a resolver would: on a busy machine an
+    /// emulated network loses a datagram now and then. An error reply or none is an empty list.
     pub fn addresses(&self, name: &str) -> Vec<[u8; 4]> {
-        let Ok(reply) = self.udp(&Question::new(name, rtype::A)) else { return Vec::new() };
+        let question = Question::new(name, rtype::A);
+        let Ok(reply) = self.udp(&question).or_else(|_| self.udp(&question)) else { return Vec::new() };
         let mut addresses: Vec<[u8; 4]> =
             reply.answers(rtype::A).filter_map(|record| record.rdata.as_slice().try_into().ok()).collect();
         addresses.sort_unstable();

@@ -144,8 +144,8 @@ fn whole_lines(text: &str) -> impl DoubleEndedIterator<Item = &str> {
     text.split_inclusive('\n').filter(|line| line.ends_with('\n')).map(str::trim_end)
 }
 
-/// `uptime INFO report: zone APEX: PHASE at EPOCH/SERIAL digest=HEX NAME=COUNT …`, from `at` to the digest only where something
-/// is served, and only counters that are not 0.
+/// `uptime INFO report: zone APEX: PHASE at EPOCH/SERIAL digest=HEX NAME=COUNT …`; position and digest only where something is
+/// served, and only counters that are not 0.
 struct ZoneLine(String);
 
 impl ZoneLine {

@@ -1,5 +1,7 @@
 //! Driving the core's [`Life`]: Wills, births, beacons. What is published when is decided there.
 
+use core::net::SocketAddr;
+
 use resolver_core::feed::follow::Link;
 use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString, Vitals};
 use resolver_core::{Feed, Instant, View};
@@ -69,6 +71,13 @@ impl<'m> OwnLife<'m> {
 
     pub(super) fn handle_change(&mut self) {
         self.life.handle_change();
+    }
+
+    /// None where there is no way to the broker, and so nobody to tell.
+    pub(super) fn handle_addresses(&mut self, addresses: &[SocketAddr], now: Instant) {
+        if !addresses.is_empty() {
+            self.life.handle_addresses(addresses, now);
+        }
     }
 
     pub(super) fn poll_at(&self) -> Option<Instant> {

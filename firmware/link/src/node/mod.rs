@@ -11,7 +11,9 @@
 mod life;
 
 use core::cell::{Cell, RefCell};
+use core::net::SocketAddr;
 
+use heapless::Vec;
 use resolver_core::life::{Life, LifeCounters};
 use resolver_core::{Feed, Instant, View};
 
@@ -32,7 +34,12 @@ pub struct Shared<'a, 'm> {
     pub rest: &'a Cell<bool>,
     /// How busy the board is: from 0, idle, to 255.
     pub load: &'a Cell<u8>,
+    /// Where the board answers, as far as it is known; who changes it wakes the link.
+    pub addresses: &'a RefCell<Addresses>,
 }
+
+/// One of each family.
+pub type Addresses = Vec<SocketAddr, 2>;
 
 /// A node; see the module's documentation.
 pub struct Node<'a, 'm> {
@@ -95,8 +102,10 @@ impl User for Node<'_, '_> {
         if subscription.is_some() {
             return subscription;
         }
-        let Shared { feed, view, load, .. } = self.shared;
-        self.life.as_mut()?.poll_request(&feed.borrow(), &view.borrow(), load.get(), now)
+        let Shared { feed, view, load, addresses, .. } = self.shared;
+        let life = self.life.as_mut()?;
+        life.handle_addresses(&addresses.borrow(), now);
+        life.poll_request(&feed.borrow(), &view.borrow(), load.get(), now)
     }
 
     fn poll_at(&self) -> Option<Instant> {

@@ -44,9 +44,10 @@ pub(crate) fn reset_reason() -> Option<&'static str> {
     None
 }
 
-/// Starts the rest. Panics if the Ethernet chip is not there.
+/// Starts the rest. Ends the run if the Ethernet chip is not there.
 pub(crate) async fn start(spawner: Spawner, _peripherals: Peripherals, watchdog_period: Duration) -> Parts {
-    let network = Network::start().unwrap_or_else(|absent| panic!("no Ethernet: {absent:?}"));
+    let network = Network::start()
+        .unwrap_or_else(|absent| last_words::keep_and_reset(format_args!("no Ethernet: {absent:?}")));
     for interrupt in [Interrupt::Timer0, Interrupt::Ethernet] {
         // SAFETY: no critical section relies on these being masked; their handlers share state by atomics and
         // critical sections.

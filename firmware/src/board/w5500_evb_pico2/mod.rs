@@ -19,6 +19,7 @@ use resolver_core::provision::layout;
 use static_cell::ConstStaticCell;
 
 use super::{Entropy, Parts, Watchdog};
+use crate::last_words;
 
 pub(crate) use embassy_rp::Peripherals;
 pub(crate) use storage::Storage;
@@ -38,7 +39,7 @@ pub(crate) fn start_clock() -> Peripherals {
     peripherals
 }
 
-/// Starts the rest. Panics if the Ethernet chip is not there.
+/// Starts the rest. Ends the run if the Ethernet chip is not there.
 pub(crate) async fn start(spawner: Spawner, board: Peripherals, watchdog_period: Duration) -> Parts {
     let mut config = spi::Config::default();
     // The chip's limit is 80 MHz; this is what the traces of the board bear.
@@ -61,7 +62,7 @@ pub(crate) async fn start(spawner: Spawner, board: Peripherals, watchdog_period:
     let (network, runner) =
         match embassy_net_wiznet::new(address, QUEUE.take(), device, interrupt, reset).await {
             Ok(parts) => parts,
-            Err(error) => panic!("no Ethernet: {error:?}"),
+            Err(error) => last_words::keep_and_reset(format_args!("no Ethernet: {error:?}")),
         };
     crate::executor::spawn(spawner, move_frames(runner));
     let mut watchdog = Timer::new(board.WATCHDOG);
