@@ -8,8 +8,9 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::{FeedMemory, Position, ZoneFeed};
 use resolver_core::life::message::{self, MAX_CERTIFICATE};
 use resolver_core::life::{
-    Announcement, Delivery, End, Grant, Heard, Identifier, Identity, Life, MAX_BOOT, NodeError, Notice,
-    Presence, Settings, State, Trust, seal_certificate, seal_end,
+    Announcement, Coordinate, Delivery, End, Grant, Heard, Identifier, Identity, Instruction, Life, MAX_BOOT,
+    MAX_ORDERS, Near, NodeError, Notice, Order, Presence, Service, ServiceReport, ServiceState, Settings,
+    Speaker, State, Trust, Vitals, open_orders, seal_certificate, seal_end, seal_orders,
 };
 use resolver_core::records::{Memory, ZoneId, ZoneSlot};
 use resolver_core::wire::Name;
@@ -35,7 +36,7 @@ fn certificate() -> &'static [u8] {
         node: id("n1"),
         key: &key().verifying_key(),
         regions: None,
-        services: Some(&[]),
+        services: Some(&[id("dns"), id("web")]),
         serial: 1,
         not_before: 0,
         expiry: 0,
@@ -60,7 +61,7 @@ struct Sent {
 impl Sent {
     fn notice(&self) -> Notice<'_> {
         let operators = [operator().verifying_key()];
-        let trust = Trust { operators: &operators, wall: None };
+        let trust = Trust { operators: &operators, revoked: &[], wall: None };
         message::open_notice(&trust, id("eu"), id("n1"), &self.payload).unwrap()
     }
 
@@ -80,12 +81,16 @@ struct World {
     view: View<'static>,
     zones: Vec<ZoneId>,
     now: Instant,
-    load: u8,
+    vitals: Vitals<'static>,
     room: usize,
 }
 
 impl World {
     fn new(zones: usize) -> Self {
+        Self::offering(zones, &[])
+    }
+
+    fn offering(zones: usize, services: &'static [Service<'static>]) -> Self {
         let memory = Memory {
             cells: vec![[0; _]; 4_096].leak(),
             index: vec![[0; _]; 4_096].leak(),
@@ -107,9 +112,10 @@ impl World {
         let zones = ids.collect();
         let now = Instant::from_micros(5_000_000);
         let settings = Settings { root: "fleet", boot: 3, seed: 9 };
-        let announcement = Announcement { software: "test", payload_limit: 4_096, ..Announcement::default() };
+        let announcement =
+            Announcement { software: "test", payload_limit: 4_096, services, ..Announcement::default() };
         let life = Life::new(identity(), announcement, settings, now).unwrap();
-        Self { life, feed, view, zones, now, load: 0, room: 4_096 }
+        Self { life, feed, view, zones, now, vitals: Vitals::default(), room: 4_096 }
     }
 
     fn will(&mut self) -> Sent {
@@ -129,7 +135,8 @@ impl World {
         let mut all = Vec::new();
         loop {
             let mut out = vec![0; self.room];
-            let Some(sent) = self.life.poll_transmit(&self.feed, &self.view, self.load, self.now, &mut out)
+            let Some(sent) =
+                self.life.poll_transmit(&self.feed, &self.view, &self.vitals, self.now, &mut out)
             else {
                 return all;
             };
@@ -170,7 +177,7 @@ fn each_connection_is_an_incarnation_with_its_will_birth_and_beacon() {
         let will = world.connect();
         assert_eq!((will.topic.as_str(), will.delivery), (TOPIC, Delivery::Assured));
         let Notice::Death(death) = will.notice() else { panic!("no death") };
-        assert_eq!(death.incarnation, 3 << 24 | connection);
+        assert_eq!((death.incarnation, death.speaker), (3 << 24 | connection, Speaker::Will));
         let sent = world.sent();
         let [birth, beacon] = &sent[..] else { panic!("{} messages", sent.len()) };
         assert_eq!((birth.topic.as_str(), birth.delivery), (TOPIC, Delivery::Assured));
@@ -246,7 +253,7 @@ fn a_node_that_fell_behind_hears_so_before_its_birth_is_heard() {
     world.connect();
     let birth = world.sent().remove(0);
     let mut out = vec![0; 1_000];
-    let length = seal_end(&identity(), End::Death, 1 << 40, &mut out).unwrap();
+    let length = seal_end(&identity(), End::Death, Speaker::Node, 1 << 40, &mut out).unwrap();
     let later = Sent { payload: out[..length].to_vec(), ..birth.clone() };
     assert_eq!((world.hear(&later), world.hear(&birth)), (Ok(Heard::Outdated), Ok(Heard::Own)));
     assert!(world.life.poll_reconnect(world.now));
@@ -278,7 +285,7 @@ fn what_ends_this_incarnation_leads_to_a_new_connection_beyond_it() {
     world.connect();
     world.sent();
     let mut out = vec![0; 1_000];
-    let length = seal_end(&identity(), End::Sleep, 1 << 40, &mut out).unwrap();
+    let length = seal_end(&identity(), End::Sleep, Speaker::Node, 1 << 40, &mut out).unwrap();
     let later = Sent { payload: out[..length].to_vec(), ..will.clone() };
     assert_eq!(world.hear(&later), Ok(Heard::Outdated));
     // Not so soon again.
@@ -289,7 +296,7 @@ fn what_ends_this_incarnation_leads_to_a_new_connection_beyond_it() {
     assert_eq!(world.connect().notice().incarnation(), (1 << 40) + 1);
     // Signed by another key it says nothing.
     let stranger = Identity::new(id("n1"), id("eu"), operator(), stranger_certificate()).unwrap();
-    let length = seal_end(&stranger, End::Death, 1 << 50, &mut out).unwrap();
+    let length = seal_end(&stranger, End::Death, Speaker::Node, 1 << 50, &mut out).unwrap();
     let foreign = Sent { payload: out[..length].to_vec(), ..will };
     assert_eq!(world.hear(&foreign), Err(NodeError::Signature));
     assert_eq!(world.life.incarnation(), (1 << 40) + 1);
@@ -365,10 +372,117 @@ fn without_changes_a_beacon_comes_about_once_a_minute() {
     assert!((55 * SECOND..=65 * SECOND).contains(&mean), "{mean:?}");
     // A load that changed much is told when it is seen.
     world.pass(2 * SECOND);
-    world.load = 31;
+    world.vitals.load = 31;
     assert!(world.sent().is_empty());
-    world.load = 32;
+    world.vitals.load = 32;
     assert_eq!(world.sent()[0].beacon().load, 32);
+}
+
+/// A node with two services, and its first beacon sent some time ago.
+fn serving() -> World {
+    let services = ["dns", "web"].map(|name| Service { name: id(name), port: 53, capacity: 1, weight: 1 });
+    let mut world = World::offering(1, Vec::leak(services.to_vec()));
+    world.connect();
+    let sent = world.sent();
+    let states: Vec<_> = sent[1].beacon().services.map(|service| service.state).collect();
+    assert_eq!(states, [ServiceState::Up; 2], "without checks");
+    world.pass(5 * SECOND);
+    world
+}
+
+#[test]
+fn the_state_of_a_service_is_told_at_once_and_at_most_once_a_second() {
+    let mut world = serving();
+    let report = |state, load| ServiceReport { state, load };
+    world.vitals.services = Vec::leak(vec![report(ServiceState::Up, 0), report(ServiceState::Down, 7)]);
+    let [beacon] = &world.sent()[..] else { panic!("not at once") };
+    let told: Vec<_> = beacon.beacon().services.collect();
+    assert_eq!(told, world.vitals.services);
+    // It is up again and down again within the second.
+    world.vitals.services = &[];
+    assert!(world.sent().is_empty(), "too soon");
+    assert_eq!(world.pass_to_poll(), SECOND, "polled for, though nobody said that something changed");
+    world.vitals.services = Vec::leak(told);
+    assert!(world.sent().is_empty(), "as it was");
+    world.pass(SECOND);
+    // A service's own load, by a step.
+    world.vitals.services = Vec::leak(vec![report(ServiceState::Up, 31), report(ServiceState::Down, 7)]);
+    assert!(world.sent().is_empty());
+    world.vitals.services = Vec::leak(vec![report(ServiceState::Up, 32), report(ServiceState::Down, 7)]);
+    assert_eq!(world.sent()[0].beacon().services.next().unwrap().load, 32);
+}
+
+/// Orders for n1 as its shell hands them over.
+fn order(world: &mut World, serial: u64, instructions: &[Instruction<'_>]) -> Result<(), NodeError> {
+    let mut out = vec![0; MAX_ORDERS];
+    let length = seal_orders(&operator(), id("n1"), serial, instructions, &mut out).unwrap();
+    let orders = open_orders(&[operator().verifying_key()], id("n1"), &out[..length]).unwrap();
+    world.life.handle_orders(&orders)
+}
+
+#[test]
+fn orders_are_followed_told_at_once_and_end() {
+    let mut world = serving();
+    world.vitals.wall = Some(1_000);
+    let states = |sent: &[Sent]| {
+        sent.iter()
+            .map(|sent| sent.beacon().services.map(|service| service.state).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    let all = Instruction { service: None, order: Order::Drain, until: 0 };
+    let web = Instruction { service: Some(id("web")), order: Order::Disable, until: 1_030 };
+    assert_eq!(order(&mut world, 5, &[all, web]), Ok(()));
+    assert_eq!(world.life.orders_serial(), 5);
+    assert_eq!(states(&world.sent()), [[ServiceState::Draining, ServiceState::Down]]);
+    // The same again, and older ones.
+    assert_eq!(order(&mut world, 5, &[all, web]), Ok(()));
+    assert_eq!(order(&mut world, 4, &[]), Err(NodeError::Outdated));
+    world.pass(5 * SECOND);
+    assert!(world.sent().is_empty());
+    // Half a minute after they came, one ends; the other is polled for no more.
+    let waited = world.pass_to_poll();
+    assert!((25 * SECOND..=30 * SECOND).contains(&waited), "{waited:?}");
+    world.vitals.wall = Some(1_030);
+    assert_eq!(states(&world.sent()), [[ServiceState::Draining, ServiceState::Draining]]);
+    world.pass(2 * SECOND);
+    assert_eq!(order(&mut world, 6, &[]), Ok(()));
+    assert_eq!(states(&world.sent()), [[ServiceState::Up, ServiceState::Up]]);
+    // They hold on the next connection, and are another node's to no effect.
+    world.pass(2 * SECOND);
+    assert_eq!(order(&mut world, 7, &[web]), Ok(()));
+    world.life.handle_link(Link::Down, world.now);
+    world.vitals.wall = None;
+    world.connect();
+    assert_eq!(states(&world.sent()[1..]), [[ServiceState::Up, ServiceState::Down]], "no clock, no end");
+    let mut out = vec![0; MAX_ORDERS];
+    let length = seal_orders(&operator(), id("n2"), 9, &[], &mut out).unwrap();
+    let orders = open_orders(&[operator().verifying_key()], id("n2"), &out[..length]).unwrap();
+    assert_eq!(world.life.handle_orders(&orders), Err(NodeError::Node));
+    assert_eq!(world.life.orders_serial(), 7);
+}
+
+#[test]
+fn suspects_and_a_coordinate_that_moved_are_told_and_near_nodes_wait() {
+    let mut world = serving();
+    let coordinate = Coordinate { axes: [1_000, -2_000, 0], height: 300, error: 9 };
+    world.vitals.coordinate = Some(coordinate);
+    assert_eq!(world.sent()[0].beacon().coordinate, Some(coordinate), "the first one");
+    world.pass(2 * SECOND);
+    let moved = |axis, height| Some(Coordinate { axes: [axis, -2_000, 0], height, error: 1 });
+    world.vitals.coordinate = moved(5_000, 1_299);
+    assert!(world.sent().is_empty(), "not far enough");
+    world.vitals.coordinate = moved(5_000, 1_300);
+    assert_eq!(world.sent()[0].beacon().coordinate, world.vitals.coordinate);
+    world.pass(2 * SECOND);
+    world.vitals.near = Vec::leak(vec![Near { node: id("n2"), round_trip: 70 }]);
+    assert!(world.sent().is_empty(), "near nodes alone");
+    world.vitals.suspects = Vec::leak(vec![id("n2"), id("n3")]);
+    let sent = world.sent();
+    assert_eq!(sent[0].beacon().near.collect::<Vec<_>>(), world.vitals.near);
+    assert_eq!(sent[0].beacon().suspects.collect::<Vec<_>>(), world.vitals.suspects);
+    world.pass(2 * SECOND);
+    world.vitals.suspects = &world.vitals.suspects[1..];
+    assert_eq!(world.sent()[0].beacon().suspects.len(), 1);
 }
 
 #[test]
@@ -409,6 +523,8 @@ fn a_farewell_is_the_last_word() {
         let birth = world.sent().remove(0);
         let farewell = world.life.farewell(end, &mut out).unwrap();
         let last = Sent { payload: out[..farewell.length].to_vec(), ..birth.clone() };
+        let (Notice::Sleep(said) | Notice::Death(said)) = last.notice() else { panic!("no end") };
+        assert_eq!(said.speaker, Speaker::Node);
         world.life.handle_change();
         world.pass(100 * SECOND);
         assert!(world.sent().is_empty());
@@ -437,7 +553,7 @@ fn a_life_is_small() {
 
 #[test]
 fn services_that_the_certificate_does_not_allow_are_refused_at_the_start() {
-    let service = resolver_core::life::Service { name: id("web"), port: 443, capacity: 1, weight: 1 };
+    let service = Service { name: id("mail"), port: 25, capacity: 1, weight: 1 };
     let services = [service];
     let announcement = Announcement { services: &services, ..Announcement::default() };
     let settings = Settings { root: "fleet", boot: 1, seed: 1 };

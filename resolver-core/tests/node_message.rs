@@ -14,9 +14,9 @@ use resolver_core::life::message::{
     self, MAX_BEACON, MAX_CERTIFICATE, MAX_NOTICE, open_beacon, open_certificate, open_notice,
 };
 use resolver_core::life::{
-    Announcement, Birth, Claims, End, Grant, Identifier, Identity, NodeError, NodeTopic, NodeTopicKind,
-    Notice, Place, Report, Service, Trust, ZoneState, printable, seal_beacon, seal_birth, seal_certificate,
-    seal_end,
+    Announcement, Birth, Claims, Coordinate, End, Grant, Identifier, Identity, Near, NodeError, NodeTopic,
+    NodeTopicKind, Notice, Place, Report, Service, ServiceReport, ServiceState, Speaker, Trust, ZoneState,
+    printable, seal_beacon, seal_birth, seal_certificate, seal_end,
 };
 
 fn operator() -> SigningKey {
@@ -169,10 +169,67 @@ fn zone_state() -> impl Strategy<Value = ZoneState> {
         })
 }
 
-fn report() -> impl Strategy<Value = Report> {
-    (1_u64.., any::<u32>(), any::<u32>(), any::<u8>()).prop_map(|(incarnation, sequence, uptime, load)| {
-        Report { incarnation, sequence, uptime, load, zone_count: 0 }
-    })
+/// What a beacon says besides zones, as a test holds it.
+#[derive(Clone, Debug)]
+struct Reported {
+    numbers: (u64, u32, u32, u8),
+    services: Vec<(u8, u8)>,
+    coordinate: Option<([i32; 3], u32, u16)>,
+    near: Vec<(String, u32)>,
+    suspects: Vec<String>,
+}
+
+const STATES: [ServiceState; 4] =
+    [ServiceState::Unknown, ServiceState::Up, ServiceState::Down, ServiceState::Draining];
+
+impl Reported {
+    fn reported<T>(&self, zone_count: usize, use_it: impl FnOnce(&Report<'_>) -> T) -> T {
+        let (incarnation, sequence, uptime, load) = self.numbers;
+        let services: Vec<_> = self
+            .services
+            .iter()
+            .map(|&(state, load)| ServiceReport { state: STATES[usize::from(state)], load })
+            .collect();
+        let near: Vec<_> = self
+            .near
+            .iter()
+            .map(|(node, round_trip)| Near { node: id(node), round_trip: *round_trip })
+            .collect();
+        let suspects: Vec<_> = self.suspects.iter().map(|node| id(node)).collect();
+        use_it(&Report {
+            incarnation,
+            sequence,
+            uptime,
+            load,
+            services: &services,
+            coordinate: self.coordinate.map(|(axes, height, error)| Coordinate { axes, height, error }),
+            near: &near,
+            suspects: &suspects,
+            zone_count: zone_count as u32,
+        })
+    }
+}
+
+fn report() -> impl Strategy<Value = Reported> {
+    let near = btree_map(identifier(), any::<u32>(), 0..=8).prop_map(|near| {
+        let mut near: Vec<_> = near.into_iter().collect();
+        near.sort_by_key(|(_, round_trip)| *round_trip);
+        near
+    });
+    (
+        (1_u64.., any::<u32>(), any::<u32>(), any::<u8>()),
+        vec((0_u8..4, any::<u8>()), 0..=16),
+        option::of(any::<([i32; 3], u32, u16)>()),
+        near,
+        btree_set(identifier(), 0..=8).prop_map(|nodes| nodes.into_iter().collect()),
+    )
+        .prop_map(|(numbers, services, coordinate, near, suspects)| Reported {
+            numbers,
+            services,
+            coordinate,
+            near,
+            suspects,
+        })
 }
 
 /// The body as postcard's own encoder writes it.
@@ -181,7 +238,7 @@ fn body(payload: &[u8]) -> &[u8] {
 }
 
 fn trust<'k>(operators: &'k [VerifyingKey], wall: Option<u64>) -> Trust<'k> {
-    Trust { operators, wall }
+    Trust { operators, revoked: &[], wall }
 }
 
 fn listed(claims: Claims<'_>) -> Option<Vec<String>> {
@@ -245,32 +302,42 @@ proptest! {
     }
 
     #[test]
-    fn ends_are_read_as_written(granted in granted(), incarnation in 1_u64.., sleeps in any::<bool>()) {
+    fn ends_are_read_as_written(granted in granted(), incarnation in 1_u64.., sleeps in any::<bool>(), is_will in any::<bool>()) {
         let certificate = Granted { regions: None, ..granted.clone() }.sealed_by(&operator());
         let end = if sleeps { End::Sleep } else { End::Death };
-        let payload = sealed(MAX_NOTICE, |out| seal_end(&identity(&certificate), end, incarnation, out));
+        let speaker = if is_will { Speaker::Will } else { Speaker::Node };
+        let payload = sealed(MAX_NOTICE, |out| seal_end(&identity(&certificate), end, speaker, incarnation, out));
         let node = id(&granted.node);
         let notice = open_notice(&trust(&operators(), None), id("eu"), node, &payload).unwrap();
         prop_assert_eq!(matches!(notice, Notice::Sleep(_)), sleeps);
+        let (Notice::Sleep(said) | Notice::Death(said)) = notice else { panic!("another kind") };
+        prop_assert_eq!(said.speaker, speaker);
         prop_assert_eq!(notice.incarnation(), incarnation);
         prop_assert_eq!(notice.certificate().node, node);
-        prop_assert_eq!(body(&payload), postcard::to_allocvec(&(&certificate, incarnation)).unwrap());
+        prop_assert_eq!(body(&payload), postcard::to_allocvec(&(&certificate, incarnation, u8::from(is_will))).unwrap());
     }
 
     #[test]
     fn beacons_are_read_as_written_with_as_many_zones_as_fit(
-        report in report(), states in vec(zone_state(), 0..12), room in 100_usize..2_000,
+        report in report(), states in vec(zone_state(), 0..12), room in 900_usize..2_800,
     ) {
         let certificate = free().sealed_by(&operator());
-        let report = Report { zone_count: states.len() as u32, ..report };
         let mut out = vec![0; room];
-        let (length, told) = seal_beacon(&identity(&certificate), &report, states.iter().cloned(), &mut out).unwrap();
+        let (length, told) = report.reported(states.len(), |report| {
+            seal_beacon(&identity(&certificate), report, states.iter().cloned(), &mut out).unwrap()
+        });
         let payload = &out[..length];
         let beacon = open_beacon(&node_key().verifying_key(), id("eu"), id("n1"), payload).unwrap();
         prop_assert_eq!(
-            (beacon.incarnation, beacon.sequence, beacon.uptime, beacon.load, beacon.zone_count as usize),
-            (report.incarnation, report.sequence, report.uptime, report.load, states.len())
+            ((beacon.incarnation, beacon.sequence, beacon.uptime, beacon.load), beacon.zone_count as usize),
+            (report.numbers, states.len())
         );
+        report.reported(states.len(), |report| {
+            assert_eq!(beacon.services.collect::<Vec<_>>(), report.services);
+            assert_eq!(beacon.coordinate, report.coordinate);
+            assert_eq!(beacon.near.collect::<Vec<_>>(), report.near);
+            assert_eq!(beacon.suspects.collect::<Vec<_>>(), report.suspects);
+        });
         prop_assert_eq!(beacon.zones.collect::<Vec<_>>(), &states[..told]);
         if let Some(next) = states.get(told) {
             // Its name, phase, position and digest, and a count that may get an octet longer.
@@ -281,7 +348,8 @@ proptest! {
             (state.zone.as_wire(), state.phase as u8, served)
         }).collect();
         let fields = (
-            report.incarnation, report.sequence, report.uptime, report.load, report.zone_count, zones,
+            report.numbers, &report.services, report.coordinate, &report.near, &report.suspects,
+            states.len() as u32, zones,
         );
         prop_assert_eq!(body(payload), postcard::to_allocvec(&fields).unwrap());
     }
@@ -372,7 +440,8 @@ fn a_birth_is_taken_only_where_and_as_its_certificate_allows() {
     assert_eq!(open(None, "eu", "n1", &birth(&unserving, &operator())), Err(NodeError::Service));
     // Of another kind: the same octets with another kind octet.
     let certificate = granted.sealed_by(&operator());
-    let mut end = sealed(MAX_NOTICE, |out| seal_end(&identity(&certificate), End::Sleep, 5, out));
+    let mut end =
+        sealed(MAX_NOTICE, |out| seal_end(&identity(&certificate), End::Sleep, Speaker::Node, 5, out));
     assert_eq!(open(None, "eu", "n1", &end), Ok(5));
     end[1] = 4;
     assert_eq!(open(None, "eu", "n1", &end), Err(NodeError::Signature));
@@ -387,7 +456,7 @@ fn a_birth_is_taken_only_where_and_as_its_certificate_allows() {
     // As protocol.md has it.
     assert_eq!((MAX_NOTICE, MAX_BEACON), (2_735, 4_096));
     // A beacon is no notice, nor the other way round.
-    let report = Report { incarnation: 5, sequence: 0, uptime: 1, load: 0, zone_count: 0 };
+    let report = Report { incarnation: 5, ..Report::default() };
     let beacon =
         sealed(200, |out| Some(seal_beacon(&identity(&certificate), &report, std::iter::empty(), out)?.0));
     assert_eq!(open(None, "eu", "n1", &beacon), Err(NodeError::Malformed));
@@ -426,6 +495,26 @@ fn what_a_receiver_would_refuse_is_not_sealed() {
     assert!(seal(&Announcement { services: &[service("a", 1), service("a", 2)], ..good }));
     assert!(seal_birth(&identity(&certificate), 0, &good, &mut [0; MAX_NOTICE]).is_none());
     assert!(seal_birth(&identity(&certificate), 1, &good, &mut [0; 150]).is_none());
+}
+
+#[test]
+fn a_beacon_that_a_receiver_would_refuse_is_not_sealed() {
+    let certificate = free().sealed_by(&operator());
+    let seal = |report: &Report<'_>| {
+        seal_beacon(&identity(&certificate), report, std::iter::empty(), &mut [0; MAX_BEACON]).is_some()
+    };
+    let good = Report { incarnation: 1, ..Report::default() };
+    assert!(seal(&good));
+    assert!(!seal(&Report { incarnation: 0, ..good }));
+    assert!(!seal(&Report { services: &[ServiceReport::default(); 17], ..good }));
+    let near = |node, round_trip| Near { node: id(node), round_trip };
+    assert!(seal(&Report { near: &[near("b", 1), near("a", 1)], ..good }));
+    assert!(!seal(&Report { near: &[near("b", 2), near("a", 1)], ..good }), "not by round trip");
+    assert!(!seal(&Report { near: &[near("b", 1), near("a", 1), near("b", 2)], ..good }), "twice");
+    assert!(!seal(&Report { suspects: &[id("b"), id("a")], ..good }));
+    let nodes = ["1", "2", "3", "4", "5", "6", "7", "8", "9"].map(id);
+    assert!(seal(&Report { suspects: &nodes[..8], ..good }));
+    assert!(!seal(&Report { suspects: &nodes, ..good }));
 }
 
 #[test]

@@ -18,8 +18,10 @@ use resolver_core::feed::{BucketId, Digest, Topic};
 use resolver_core::image::{Image, ImageWriter};
 use resolver_core::life::message::{Certificate, MAX_NOTICE, open_beacon, open_certificate, open_notice};
 use resolver_core::life::{
-    Announcement, Claims, End, Grant, Identifier, Identity, NodeTopic, NodeTopicKind, Notice, Place, Report,
-    Service, Trust, ZoneState, seal_beacon, seal_birth, seal_certificate, seal_end,
+    Announcement, Claims, Coordinate, End, Grant, Identifier, Identity, Instruction, Near, NodeTopic,
+    NodeTopicKind, Notice, OperatorTopic, Order, Place, Report, Revoked, Service, ServiceReport,
+    ServiceState, Speaker, Trust, ZoneState, open_orders, open_revocations, seal_beacon, seal_birth,
+    seal_certificate, seal_end, seal_orders, seal_revocations,
 };
 use resolver_core::records::{Change, Memory, Rdatas, ZoneSlot};
 use resolver_core::wire::{Name, RelativeName, Rtype};
@@ -316,11 +318,14 @@ fn certificate_text(out: &mut String, certificate: &Certificate<'_>) {
 /// One block of the file, from the payload alone.
 fn notice_text(title: &str, region: &str, node: &str, payload: &[u8]) -> String {
     let operators = [operator().verifying_key()];
-    let trust = Trust { operators: &operators, wall: None };
+    let trust = Trust { operators: &operators, revoked: &[], wall: None };
     let mut out = format!("\n[{title}]\nkind = {}\nregion = {region}\nnode = {node}\n", payload[1]);
     let notice = open_notice(&trust, id(region), id(node), payload).unwrap();
     certificate_text(&mut out, notice.certificate());
     writeln!(out, "incarnation = {}", notice.incarnation()).unwrap();
+    if let Notice::Sleep(end) | Notice::Death(end) = notice {
+        writeln!(out, "speaker = {:?}", end.speaker).unwrap();
+    }
     if let Notice::Birth(birth) = notice {
         writeln!(out, "software = {:?}", birth.software).unwrap();
         birth.addresses.for_each(|address| writeln!(out, "address = {address}").unwrap());
@@ -337,14 +342,53 @@ fn notice_text(title: &str, region: &str, node: &str, payload: &[u8]) -> String 
     out
 }
 
+/// Orders and revocations.
+fn operator_text() -> String {
+    let operators = [operator().verifying_key()];
+    let mut text = String::new();
+    let mut out = [0; 4_096];
+    let instruction =
+        |service: Option<&'static str>, order, until| Instruction { service: service.map(id), order, until };
+    let many = [
+        instruction(None, Order::Drain, 1_800_000_000),
+        instruction(Some("dns"), Order::AsChecked, 0),
+        instruction(Some("mail"), Order::Disable, u64::MAX),
+        instruction(Some("web"), Order::ForceUp, 0),
+    ];
+    for (title, serial, instructions) in
+        [("orders: none any more", 1, &many[..0]), ("orders of every kind", u64::MAX, &many[..])]
+    {
+        let length = seal_orders(&operator(), id("gateway-1"), serial, instructions, &mut out).unwrap();
+        let orders = open_orders(&operators, id("gateway-1"), &out[..length]).unwrap();
+        write!(text, "\n[{title}]\nkind = {}\nnode = {}\nserial = {}\n", out[1], orders.node, orders.serial)
+            .unwrap();
+        for Instruction { service, order, until } in orders.instructions {
+            let service = service.map_or("*", Identifier::as_str);
+            writeln!(text, "instruction = {service} {order:?} {until}").unwrap();
+        }
+        writeln!(text, "payload = {}", hex(&out[..length])).unwrap();
+    }
+    let revoked = [(0, 0), (1_795_000_000_000, 1_800_000_000), (u64::MAX, u64::MAX)]
+        .map(|(serial, expiry)| Revoked { serial, expiry });
+    let length = seal_revocations(&operator(), 300, &revoked, &mut out).unwrap();
+    let revocations = open_revocations(&operators, &out[..length]).unwrap();
+    write!(text, "\n[revocations]\nkind = {}\nserial = {}\n", out[1], revocations.serial).unwrap();
+    for Revoked { serial, expiry } in revocations.certificates {
+        writeln!(text, "revoked = {serial} {expiry}").unwrap();
+    }
+    writeln!(text, "payload = {}", hex(&out[..length])).unwrap();
+    text
+}
+
 #[test]
 fn nodes() {
     let key = SigningKey::from_bytes(&SEED);
     let public = key.verifying_key();
     let mut text = format!(
-        "# Messages of nodes. kind: 1 certificate, 2 birth, 3 sleep, 4 death, 5 beacon. place: latitude and longitude.\n\
+        "# Messages of nodes. kind: 1 certificate, 2 birth, 3 sleep, 4 death, 5 beacon, 6 orders,\n\
+         # 7 revocations. place: latitude and longitude. instruction: service or *, order, until. revoked: serial, expiry.\n\
          # service: name, port, capacity, weight. zone: name, phase, epoch, serial and digest of what is served, if\n\
-         # anything is.\n\
+         # anything is. state: of a service, and its load. near: name and round trip.\n\
          \nnode_seed = {}\nnode_public_key = {}\noperator_seed = {}\noperator_public_key = {}\n",
         hex(&SEED),
         hex(public.as_bytes()),
@@ -383,7 +427,7 @@ fn nodes() {
             .zip(&certificates)
     {
         let operators = [operator().verifying_key()];
-        let trust = Trust { operators: &operators, wall: Some(1_750_000_000) };
+        let trust = Trust { operators: &operators, revoked: &[], wall: Some(1_750_000_000) };
         let certificate = open_certificate(&trust, payload).unwrap();
         write!(text, "\n[{title}]\nkind = {}\n", payload[1]).unwrap();
         certificate_text(&mut text, &certificate);
@@ -409,16 +453,32 @@ fn nodes() {
     text += &notice_text("birth with nothing to tell", "lab", "gateway-1", &out[..length]);
     let length = seal_birth(&bound, 1_700_000_000 << 24 | 2, &full, &mut out).unwrap();
     text += &notice_text("birth with everything", "eu-west", "Node_X", &out[..length]);
-    let length = seal_end(&bound, End::Sleep, 127, &mut out).unwrap();
+    let length = seal_end(&bound, End::Sleep, Speaker::Node, 127, &mut out).unwrap();
     text += &notice_text("sleep", "eu-west", "Node_X", &out[..length]);
-    let length = seal_end(&bound, End::Death, u64::MAX, &mut out).unwrap();
+    let length = seal_end(&bound, End::Death, Speaker::Will, u64::MAX, &mut out).unwrap();
     text += &notice_text("death", "eu-west", "Node_X", &out[..length]);
 
     let state = |zone: &str, phase, served| ZoneState { zone: zone.parse().unwrap(), phase, served };
     let served = |epoch, serial| Some((Position { epoch, serial }, Digest([1, 2, 3, u64::MAX])));
-    let report = Report { incarnation: 1, sequence: 0, uptime: 0, load: 0, zone_count: 0 };
-    let busy =
-        Report { incarnation: u64::MAX, sequence: u32::MAX, uptime: u32::MAX, load: 255, zone_count: 300 };
+    let report = Report { incarnation: 1, ..Report::default() };
+    let services = [
+        (ServiceState::Unknown, 0),
+        (ServiceState::Up, 255),
+        (ServiceState::Down, 1),
+        (ServiceState::Draining, 128),
+    ]
+    .map(|(state, load)| ServiceReport { state, load });
+    let busy = Report {
+        incarnation: u64::MAX,
+        sequence: u32::MAX,
+        uptime: u32::MAX,
+        load: 255,
+        services: &services,
+        coordinate: Some(Coordinate { axes: [i32::MIN, 0, 12_345], height: 250, error: u16::MAX }),
+        near: &[Near { node: id("Node_X"), round_trip: 900 }, Near { node: id("a"), round_trip: u32::MAX }],
+        suspects: &["b", "c"].map(id),
+        zone_count: 300,
+    };
     let states = [
         state("Example.ORG", Phase::Live, served(1, 1)),
         state(".", Phase::Waiting, None),
@@ -436,6 +496,16 @@ fn nodes() {
         write!(text, "\n[{title}]\nkind = {}\nregion = lab\nnode = gateway-1\n", out[1]).unwrap();
         writeln!(text, "incarnation = {}\nsequence = {}", beacon.incarnation, beacon.sequence).unwrap();
         writeln!(text, "uptime = {}\nload = {}", beacon.uptime, beacon.load).unwrap();
+        for ServiceReport { state, load } in beacon.services {
+            writeln!(text, "state = {state:?} {load}").unwrap();
+        }
+        if let Some(Coordinate { axes: [x, y, z], height, error }) = beacon.coordinate {
+            writeln!(text, "coordinate = {x} {y} {z} {height} {error}").unwrap();
+        }
+        for Near { node, round_trip } in beacon.near {
+            writeln!(text, "near = {node} {round_trip}").unwrap();
+        }
+        beacon.suspects.for_each(|node| writeln!(text, "suspect = {node}").unwrap());
         writeln!(text, "zone_count = {}", beacon.zone_count).unwrap();
         for ZoneState { zone, phase, served } in beacon.zones {
             write!(text, "zone = {zone} {}", phase as u8).unwrap();
@@ -446,12 +516,16 @@ fn nodes() {
         }
         writeln!(text, "payload = {}", hex(&out[..length])).unwrap();
     }
+    text += &operator_text();
     text += "\n[topics below the root \"fleet\"]\n";
     for (kind, region, node) in
         [(NodeTopicKind::Notice, "lab", "gateway-1"), (NodeTopicKind::Beacon, "EU_west", "-")]
     {
         let topic = NodeTopic { kind, region: id(region), node: id(node) };
         writeln!(text, "{region} {node} {}", topic.format("fleet").unwrap()).unwrap();
+    }
+    for topic in [OperatorTopic::Orders(id("gateway-1")), OperatorTopic::Revocations] {
+        writeln!(text, "{topic:?} {}", topic.format("fleet").unwrap()).unwrap();
     }
     golden("nodes.txt", &text);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use resolver_core::life::message::MAX_NOTICE;
-use resolver_core::life::{End, Identifier, Identity, seal_end};
+use resolver_core::life::{End, Identifier, Identity, Speaker, seal_end};
 use serde_json::Value;
 use tests::dns::Update;
 use tests::fleet::{Operator, address_of, converge, status};
@@ -193,7 +193,7 @@ fn a_later_word_of_its_own_leads_to_a_new_connection_beyond_it() {
     let identity = Identity::new(id("n1"), id("lab"), key, &certificate).unwrap();
     let later = before + (1 << 30);
     let mut out = [0; MAX_NOTICE];
-    let length = seal_end(&identity, End::Death, later, &mut out).unwrap();
+    let length = seal_end(&identity, End::Death, Speaker::Node, later, &mut out).unwrap();
     Probe::connect(site.broker.address()).publish(TOPIC, &out[..length], true);
     eventually("it is born again", || (site.retained_kind() == Some(2)).then_some(()));
     let fleet = site.fleet();

@@ -15,7 +15,7 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::life::message::{MAX_NOTICE, parse_certificate};
 use resolver_core::life::{
-    Announcement, Delivery, End, Heard, Life, LifeCounters, MAX_BOOT, NodeError, Settings, Transmit,
+    Announcement, Delivery, End, Heard, Life, LifeCounters, MAX_BOOT, NodeError, Settings, Transmit, Vitals,
 };
 use resolver_core::view::View;
 
@@ -154,7 +154,7 @@ impl OwnLife {
     pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, client: &Client) {
         let now = clock::now();
         let Speech { is_deaf, out, load, .. } = &mut *self.speech.lock();
-        let load = load.look();
+        let vitals = Vitals { load: load.look(), ..Vitals::default() };
         if *is_deaf {
             // Before the birth, which would overwrite the only sign that this incarnation is behind an earlier one. It fails
             // only where the birth cannot be sent either.
@@ -163,7 +163,7 @@ impl OwnLife {
         }
         while let Some(transmit) = {
             let mut life = self.life.lock();
-            life.poll_transmit(feed, view, load, now, out)
+            life.poll_transmit(feed, view, &vitals, now, out)
         } {
             publish(client, &transmit, &out[..transmit.length]);
         }

@@ -75,7 +75,7 @@ impl Devices {
             return false;
         };
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs());
-        let trust = Trust { operators: &self.operators, wall };
+        let trust = Trust { operators: &self.operators, revoked: &[], wall };
         let key = (region.as_str().to_owned(), node.as_str().to_owned());
         if payload.is_empty() {
             self.nodes.lock().remove(&key);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::enrolment::{Allowed, issue};
     use ed25519_dalek::SigningKey;
-    use resolver_core::life::{Announcement, End, Identifier, Identity, seal_birth, seal_end};
+    use resolver_core::life::{Announcement, End, Identifier, Identity, Speaker, seal_birth, seal_end};
 
     #[test]
     fn small_devices_are_told_while_they_live() {
@@ -166,7 +166,7 @@ mod tests {
         assert!(!registry.render().contains(line));
         devices.handle_message("f/n/eu/n1", &birth(3, 2_048));
         assert!(registry.render().contains(line));
-        let length = seal_end(&identity, End::Death, 3, &mut out).unwrap();
+        let length = seal_end(&identity, End::Death, Speaker::Node, 3, &mut out).unwrap();
         devices.handle_message("f/n/eu/n1", &out[..length]);
         assert!(!registry.render().contains(line));
     }

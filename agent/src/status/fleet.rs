@@ -8,7 +8,8 @@ use resolver_core::feed::message::{self, Head, Kind, Message};
 use resolver_core::feed::{FeedError, Topic};
 use resolver_core::life::message::{MAX_BEACON, open_beacon, open_notice};
 use resolver_core::life::{
-    Beacon, Birth, Certificate, NodeTopic, NodeTopicKind, Notice, Place, Presence, State, Trust, ZoneState,
+    Beacon, Birth, Certificate, Coordinate, NodeTopic, NodeTopicKind, Notice, Place, Presence, ServiceReport,
+    Speaker, State, Trust, ZoneState,
 };
 use resolver_core::wire::Name;
 
@@ -50,6 +51,8 @@ pub(super) struct Node {
     key: VerifyingKey,
     pub(super) certificate_serial: u64,
     pub(super) certificate_expiry: u64,
+    /// Who said that it ended, if it did.
+    pub(super) ended_by: Option<Speaker>,
     /// What its last birth said, if it came.
     pub(super) birth: Option<Said>,
     pub(super) report: Option<Reported>,
@@ -75,6 +78,12 @@ pub(super) struct Reported {
     pub(super) at: Option<Instant>,
     pub(super) uptime: u32,
     pub(super) load: u8,
+    /// In the order of the birth's services.
+    pub(super) services: Vec<ServiceReport>,
+    pub(super) coordinate: Option<Coordinate>,
+    /// Names and round trips in microseconds.
+    pub(super) near: Vec<(String, u32)>,
+    pub(super) suspects: Vec<String>,
     pub(super) zone_count: u32,
 }
 
@@ -188,7 +197,7 @@ impl Fleet {
                     self.told -= known.as_ref().map_or(0, |known| known.zones.len());
                     return known.is_some() | self.refused.remove(topic).is_some();
                 }
-                let trust = Trust { operators: &self.operators, wall };
+                let trust = Trust { operators: &self.operators, revoked: &[], wall };
                 let notice = open_notice(&trust, region, node, payload).map_err(|error| error.to_string());
                 let result = notice.and_then(|notice| self.notice(&key, &notice));
                 if result.is_ok()
@@ -248,8 +257,9 @@ impl Fleet {
             return Ok(false);
         }
         (node.key, node.certificate_serial, node.certificate_expiry) = (public, serial, expiry);
-        if let Notice::Birth(birth) = notice {
-            node.birth = Some(Said::of(birth));
+        match notice {
+            Notice::Birth(birth) => (node.birth, node.ended_by) = (Some(Said::of(birth)), None),
+            Notice::Sleep(end) | Notice::Death(end) => node.ended_by = Some(end.speaker),
         }
         Ok(true)
     }
@@ -274,6 +284,7 @@ impl Node {
             key,
             certificate_serial: 0,
             certificate_expiry: 0,
+            ended_by: None,
             birth: None,
             report: None,
             zones: BTreeMap::new(),
@@ -311,6 +322,10 @@ impl Node {
             at: live,
             uptime: beacon.uptime,
             load: beacon.load,
+            services: beacon.services.collect(),
+            coordinate: beacon.coordinate,
+            near: beacon.near.map(|near| (near.node.as_str().to_owned(), near.round_trip)).collect(),
+            suspects: beacon.suspects.map(|node| node.as_str().to_owned()).collect(),
             zone_count: beacon.zone_count,
         });
         true

@@ -6,7 +6,7 @@ use std::time::Instant;
 use data_encoding::HEXLOWER;
 use resolver_core::feed::follow::Phase;
 use resolver_core::feed::{Digest, Head, Position};
-use resolver_core::life::ZoneState;
+use resolver_core::life::{Coordinate, ServiceReport, ServiceState, Speaker, ZoneState};
 use serde::Serialize;
 
 use super::fleet::{Condition, Fleet, Node};
@@ -26,6 +26,8 @@ struct NodeRow {
     name: String,
     region: String,
     state: &'static str,
+    /// `node` if it said so itself, `will` if the broker did; none while it lasts.
+    ended_by: Option<&'static str>,
     incarnation: u64,
     software: Option<String>,
     addresses: Vec<String>,
@@ -42,6 +44,11 @@ struct NodeRow {
     uptime_seconds: Option<u64>,
     /// From 0 to 1.
     load: Option<f64>,
+    coordinate: Option<CoordinateRow>,
+    /// The nodes nearest to it, as it measured.
+    near: Vec<NearRow>,
+    /// Nodes that its probes find dead.
+    suspects: Vec<String>,
     report_age_seconds: Option<f64>,
     /// Zones that it follows, of which some may not have been told yet.
     zone_count: Option<u32>,
@@ -54,6 +61,24 @@ struct ServiceRow {
     port: u16,
     capacity: u32,
     weight: u16,
+    /// None where the node did not tell, or is gone.
+    state: Option<&'static str>,
+    /// From 0 to 1.
+    load: Option<f64>,
+}
+
+/// Microseconds.
+#[derive(Serialize)]
+struct CoordinateRow {
+    axes: [i32; 3],
+    height: u32,
+    error: u16,
+}
+
+#[derive(Serialize)]
+struct NearRow {
+    node: String,
+    round_trip_microseconds: u32,
 }
 
 #[derive(Serialize)]
@@ -110,6 +135,7 @@ impl NodeRow {
         let age = report.and_then(|report| report.at).map(|at| now.duration_since(at));
         let place = birth.and_then(|birth| birth.place);
         let is_there = matches!(condition, Condition::Up | Condition::Silent);
+        let told = report.filter(|_| is_there);
         let zones = node.zones.values().map(|state| {
             let head = fleet.heads().find(|(apex, _)| **apex == state.zone).and_then(|(_, head)| head);
             ZoneRow::of(state, head)
@@ -118,6 +144,10 @@ impl NodeRow {
             name: name.into(),
             region: region.into(),
             state: condition.name(),
+            ended_by: node.ended_by.map(|speaker| match speaker {
+                Speaker::Node => "node",
+                Speaker::Will => "will",
+            }),
             incarnation: node.incarnation(),
             software: birth.map(|birth| birth.software.clone()),
             addresses: birth.map_or_else(Vec::new, |birth| birth.addresses.clone()),
@@ -129,25 +159,64 @@ impl NodeRow {
                 .is_some_and(|(birth, needed)| is_there && birth.payload_limit < needed),
             last_reset: birth.map(|birth| birth.last_reset.clone()).filter(|reason| !reason.is_empty()),
             services: birth.map_or_else(Vec::new, |birth| {
-                let row = |(name, port, capacity, weight): &(String, u16, u32, u16)| ServiceRow {
-                    name: name.clone(),
-                    port: *port,
-                    capacity: *capacity,
-                    weight: *weight,
-                };
-                birth.services.iter().map(row).collect()
+                let states = told.map_or(&[][..], |report| &report.services);
+                // A list of another length is of other services.
+                let states = if states.len() == birth.services.len() { states } else { &[] };
+                let states = states.iter().map(Some).chain(std::iter::repeat(None));
+                birth.services.iter().zip(states).map(|(said, state)| ServiceRow::of(said, state)).collect()
             }),
             certificate_serial: node.certificate_serial,
             certificate_expiry: node.certificate_expiry,
-            uptime_seconds: report
-                .filter(|_| is_there)
-                .map(|report| u64::from(report.uptime) + age.unwrap_or_default().as_secs()),
-            load: report.filter(|_| is_there).map(|report| f64::from(report.load) / 255.0),
+            uptime_seconds: told.map(|report| u64::from(report.uptime) + age.unwrap_or_default().as_secs()),
+            load: told.map(|report| share(report.load)),
+            coordinate: told
+                .and_then(|report| report.coordinate)
+                .map(|Coordinate { axes, height, error }| CoordinateRow { axes, height, error }),
+            near: told.map_or_else(Vec::new, |report| {
+                let row = |(node, round_trip): &(String, u32)| NearRow {
+                    node: node.clone(),
+                    round_trip_microseconds: *round_trip,
+                };
+                report.near.iter().map(row).collect()
+            }),
+            suspects: told.map_or_else(Vec::new, |report| report.suspects.clone()),
             report_age_seconds: age.map(|age| age.as_secs_f64()),
             zone_count: report.map(|report| report.zone_count),
             zones: zones.collect(),
         }
     }
+}
+
+impl ServiceRow {
+    fn of((name, port, capacity, weight): &(String, u16, u32, u16), told: Option<&ServiceReport>) -> Self {
+        Self {
+            name: name.clone(),
+            port: *port,
+            capacity: *capacity,
+            weight: *weight,
+            state: told.map(|report| state_name(report.state)),
+            load: told.map(|report| share(report.load)),
+        }
+    }
+
+    /// Whether somebody should look at it.
+    fn is_troubled(&self) -> bool {
+        self.state.is_some_and(|state| state != state_name(ServiceState::Up))
+    }
+}
+
+fn state_name(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Unknown => "unknown",
+        ServiceState::Up => "up",
+        ServiceState::Down => "down",
+        ServiceState::Draining => "draining",
+    }
+}
+
+/// A load from 0 to 1.
+fn share(load: u8) -> f64 {
+    f64::from(load) / 255.0
 }
 
 impl ZoneRow {
@@ -232,6 +301,7 @@ pub(super) fn table(report: &Report, complete: bool) -> String {
         out.extend(lines.next());
         for (line, node) in lines.zip(&report.nodes) {
             out.push_str(&line);
+            service_lines(&mut out, node);
             zone_lines(&mut out, node);
         }
     }
@@ -294,6 +364,21 @@ impl NodeRow {
             or_dash(self.payload_limit.map(|limit| limit.to_string())),
             or_dash(self.last_reset.clone()),
         ]
+    }
+}
+
+/// Services that are not up, and nodes that this one finds dead.
+fn service_lines(out: &mut String, node: &NodeRow) {
+    let troubled = node.services.iter().filter(|service| service.is_troubled());
+    let rows: Vec<_> = troubled
+        .map(|service| {
+            let state = service.state.unwrap_or_default().to_uppercase();
+            ["  service".into(), service.name.clone(), service.port.to_string(), state]
+        })
+        .collect();
+    out.extend(aligned(&rows));
+    if !node.suspects.is_empty() {
+        let _ = writeln!(out, "  finds dead: {}", node.suspects.join(", "));
     }
 }
 

@@ -9,7 +9,8 @@ use resolver_core::feed::message::seal_head;
 use resolver_core::feed::{Digest, Head, Position, Topic};
 use resolver_core::life::message::MAX_NOTICE;
 use resolver_core::life::{
-    Announcement, End, Identifier, Identity, Report as Said, ZoneState, seal_beacon, seal_birth, seal_end,
+    Announcement, Coordinate, End, Identifier, Identity, Near, Report as Said, Service, ServiceReport,
+    ServiceState, Speaker, ZoneState, seal_beacon, seal_birth, seal_end,
 };
 use resolver_core::wire::Name;
 
@@ -27,10 +28,17 @@ fn zone() -> Name {
 
 const AT: Position = Position { epoch: 1, serial: 10 };
 
+fn id(text: &str) -> Identifier<'_> {
+    Identifier::new(text).unwrap()
+}
+
 /// A node with its certificate, that of operator 1.
 struct Node {
     name: &'static str,
     certificate: Vec<u8>,
+    /// What its beacons say.
+    services: Vec<ServiceReport>,
+    suspects: Vec<Identifier<'static>>,
 }
 
 impl Node {
@@ -45,11 +53,11 @@ impl Node {
             not_before: 0,
             expiry: 1_000,
         };
-        Self { name, certificate: issue(operator, &allowed).unwrap() }
+        let certificate = issue(operator, &allowed).unwrap();
+        Self { name, certificate, services: Vec::new(), suspects: Vec::new() }
     }
 
     fn identity(&self) -> Identity<'_> {
-        let id = |text| Identifier::new(text).unwrap();
         Identity::new(id(self.name), id("eu"), key(2), &self.certificate).unwrap()
     }
 
@@ -59,6 +67,12 @@ impl Node {
             addresses: &["192.0.2.1:53".parse().unwrap()],
             payload_limit: 2_048,
             last_reset: "watchdog",
+            services: &["dns", "web"].map(|name| Service {
+                name: id(name),
+                port: 53,
+                capacity: 0,
+                weight: 1,
+            }),
             ..Announcement::default()
         };
         let mut out = vec![0; MAX_NOTICE];
@@ -68,7 +82,7 @@ impl Node {
 
     fn end(&self, end: End, incarnation: u64) -> Vec<u8> {
         let mut out = vec![0; MAX_NOTICE];
-        let length = seal_end(&self.identity(), end, incarnation, &mut out).unwrap();
+        let length = seal_end(&self.identity(), end, Speaker::Node, incarnation, &mut out).unwrap();
         out[..length].to_vec()
     }
 
@@ -79,7 +93,17 @@ impl Node {
         phase: Phase,
         served: Option<(Position, Digest)>,
     ) -> Vec<u8> {
-        let said = Said { incarnation, sequence, uptime: 3_700, load: 51, zone_count: 1 };
+        let said = Said {
+            incarnation,
+            sequence,
+            uptime: 3_700,
+            load: 51,
+            services: &self.services,
+            coordinate: Some(Coordinate { axes: [1, -2, 3], height: 4, error: 5 }),
+            near: &[Near { node: id("n2"), round_trip: 800 }],
+            suspects: &self.suspects,
+            zone_count: 1,
+        };
         let mut out = vec![0; MAX_NOTICE];
         let states = std::iter::once(ZoneState { zone: zone(), phase, served });
         let (length, _) = seal_beacon(&self.identity(), &said, states, &mut out).unwrap();
@@ -200,7 +224,10 @@ fn what_is_not_authentic_is_listed_apart_with_the_reason() {
 fn json_says_the_same() {
     let now = Instant::now();
     let mut fleet = fleet(now);
-    let node = Node::new("n1", &key(1));
+    let mut node = Node::new("n1", &key(1));
+    node.services =
+        [ServiceState::Up, ServiceState::Down].map(|state| ServiceReport { state, load: 51 }).to_vec();
+    node.suspects = vec![id("n3")];
     fleet.handle_message("fleet/n/eu/n1", &node.birth(7), Some(now), None);
     fleet.handle_message(
         "fleet/b/eu/n1",
@@ -221,6 +248,25 @@ fn json_says_the_same() {
         (&0.into(), &true.into(), &"live".into())
     );
     assert_eq!(value["zones"][0]["serial"], 10);
+    assert_eq!(
+        (&shown["services"][0]["state"], &shown["services"][1]["state"]),
+        (&"up".into(), &"down".into())
+    );
+    assert_eq!(shown["services"][1]["load"], 0.2);
+    assert_eq!(shown["coordinate"]["axes"][1], -2);
+    assert_eq!(shown["near"][0]["round_trip_microseconds"], 800);
+    assert_eq!((&shown["suspects"][0], &shown["ended_by"]), (&"n3".into(), &serde_json::Value::Null));
+    let text = self::shown(&fleet, now);
+    assert!(text.contains("  service  web  53  DOWN\n") && !text.contains("service  dns"), "{text}");
+    assert!(text.contains("  finds dead: n3\n"), "{text}");
+    // Other services than the birth's.
+    node.services.pop();
+    let beacon = node.beacon(7, 1, Phase::Live, None);
+    fleet.handle_message("fleet/b/eu/n1", &beacon, Some(now), None);
+    assert!(!self::shown(&fleet, now).contains("service "));
+    fleet.handle_message("fleet/n/eu/n1", &node.end(End::Death, 7), Some(now), None);
+    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
+    assert_eq!(value["nodes"][0]["ended_by"], "node");
 }
 
 #[test]
@@ -235,7 +281,7 @@ fn of_many_zones_those_in_trouble_are_shown() {
             phase: if number == 0 { Phase::Full } else { Phase::Live },
             served: None,
         });
-        let said = Said { incarnation: 7, sequence: part, uptime: 1, load: 0, zone_count: 100 };
+        let said = Said { incarnation: 7, sequence: part, zone_count: 100, ..Said::default() };
         let mut out = vec![0; MAX_NOTICE];
         let (length, told) = seal_beacon(&node.identity(), &said, states, &mut out).unwrap();
         assert_eq!(told, 10);
@@ -259,7 +305,7 @@ fn a_node_that_says_absurd_things_is_bounded() {
             phase: Phase::Live,
             served: None,
         });
-        let said = Said { incarnation: 7, sequence, uptime: 1, load: 0, zone_count };
+        let said = Said { incarnation: 7, sequence, zone_count, ..Said::default() };
         let (length, told) = seal_beacon(&node.identity(), &said, states, &mut out).unwrap();
         assert_eq!(told, 100);
         fleet.handle_message("fleet/b/eu/n1", &out[..length], Some(now), None);

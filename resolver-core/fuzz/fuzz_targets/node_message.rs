@@ -9,8 +9,9 @@ use resolver_core::life::message::{
     Beacon, Birth, Kind, MAX_CERTIFICATE, MAX_NOTICE, parse_beacon, parse_certificate, parse_notice,
 };
 use resolver_core::life::{
-    Announcement, Certificate, Claims, End, Grant, Identifier, Identity, Notice, Report, seal_beacon,
-    seal_birth, seal_certificate, seal_end,
+    Announcement, Certificate, Claims, End, Grant, Identifier, Identity, MAX_ORDERS, MAX_REVOCATIONS, Notice,
+    Report, parse_orders, parse_revocations, seal_beacon, seal_birth, seal_certificate, seal_end,
+    seal_orders, seal_revocations,
 };
 
 fuzz_target!(|payload: &[u8]| {
@@ -22,6 +23,21 @@ fuzz_target!(|payload: &[u8]| {
         Some(&kind) if kind == Kind::Beacon as u8 => {
             let Ok(beacon) = parse_beacon(payload) else { return };
             assert_eq!(content(&beacon_again(&beacon, payload.len())), content(payload));
+        }
+        Some(&kind) if kind == Kind::Orders as u8 => {
+            let Ok(orders) = parse_orders(payload) else { return };
+            let instructions: Vec<_> = orders.instructions.collect();
+            let again =
+                sealed(MAX_ORDERS, |out| seal_orders(&key(), orders.node, orders.serial, &instructions, out));
+            assert_eq!(content(&again), content(payload));
+        }
+        Some(&kind) if kind == Kind::Revocations as u8 => {
+            let Ok(revocations) = parse_revocations(payload) else { return };
+            let certificates: Vec<_> = revocations.certificates.collect();
+            let again = sealed(MAX_REVOCATIONS, |out| {
+                seal_revocations(&key(), revocations.serial, &certificates, out)
+            });
+            assert_eq!(content(&again), content(payload));
         }
         _ => {
             let Ok(notice) = parse_notice(payload) else { return };
@@ -62,8 +78,8 @@ fn notice_again(notice: &Notice<'_>) -> Vec<u8> {
     let mut out = vec![0; MAX_NOTICE];
     let length = match notice {
         Notice::Birth(birth) => birth_again(&identity, birth, &mut out),
-        Notice::Sleep(end) => seal_end(&identity, End::Sleep, end.incarnation, &mut out),
-        Notice::Death(end) => seal_end(&identity, End::Death, end.incarnation, &mut out),
+        Notice::Sleep(end) => seal_end(&identity, End::Sleep, end.speaker, end.incarnation, &mut out),
+        Notice::Death(end) => seal_end(&identity, End::Death, end.speaker, end.incarnation, &mut out),
     };
     out.truncate(length.expect("was read"));
     out
@@ -84,11 +100,17 @@ fn birth_again(identity: &Identity<'_>, birth: &Birth<'_>, out: &mut [u8]) -> Op
 
 fn beacon_again(beacon: &Beacon<'_>, room: usize) -> Vec<u8> {
     let certificate = own_certificate();
+    let (services, near) = (beacon.services.collect::<Vec<_>>(), beacon.near.collect::<Vec<_>>());
+    let suspects = beacon.suspects.collect::<Vec<_>>();
     let report = Report {
         incarnation: beacon.incarnation,
         sequence: beacon.sequence,
         uptime: beacon.uptime,
         load: beacon.load,
+        services: &services,
+        coordinate: beacon.coordinate,
+        near: &near,
+        suspects: &suspects,
         zone_count: beacon.zone_count,
     };
     // The room for the list's length is counted as for the longest.
@@ -96,6 +118,13 @@ fn beacon_again(beacon: &Beacon<'_>, room: usize) -> Vec<u8> {
     let (length, told) =
         seal_beacon(&own_identity(&certificate), &report, beacon.zones, &mut out).expect("was read");
     assert_eq!(told, beacon.zones.len());
+    out.truncate(length);
+    out
+}
+
+fn sealed(room: usize, seal: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
+    let mut out = vec![0; room];
+    let length = seal(&mut out).expect("was read");
     out.truncate(length);
     out
 }

@@ -5,8 +5,10 @@
 //!   certificate  node, key 32, regions, services, serial, not before, expiry             an operator's
 //!   birth        certificate, incarnation, software, addresses, place, payload limit,    the node's
 //!                last reset, services
-//!   sleep, death certificate, incarnation                                                the node's
-//!   beacon       incarnation, sequence, uptime, load, zones in all, zones                the node's
+//!   sleep, death certificate, incarnation, speaker                                       the node's
+//!   beacon       incarnation, sequence, uptime, load, services, coordinate, near,        the node's
+//!                suspects, zones in all, zones
+//!   orders, revocations  see [`super::Orders`] and [`super::Revocations`]                    an operator's
 //! ```
 //!
 //! Numbers are varints in their shortest form, lists that are sets ascend, so that there is one encoding of each message.
@@ -25,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::list::List;
 use super::parse::notice_body;
-use super::{Identifier, MAX_IDENTIFIER};
+use super::{Coordinate, Identifier, MAX_IDENTIFIER, Near, ServiceReport};
 use crate::codec::Writer;
 use crate::feed::follow::Phase;
 use crate::feed::message::SIGNATURE_LEN;
@@ -72,6 +74,8 @@ const _: () = assert!(MAX_NOTICE <= crate::feed::message::DEFAULT_PAYLOAD_LIMIT)
 pub struct Trust<'k> {
     /// The operators' public keys.
     pub operators: &'k [VerifyingKey],
+    /// Serial numbers of certificates that hold no more, ascending: see [`super::Revocations`].
+    pub revoked: &'k [u64],
     /// Unix seconds; a receiver without a clock passes none and skips the dates of certificates.
     pub wall: Option<u64>,
 }
@@ -174,6 +178,17 @@ pub struct Ended<'a> {
     pub certificate: Certificate<'a>,
     /// Of which birth.
     pub incarnation: u64,
+    /// Who speaks.
+    pub speaker: Speaker,
+}
+
+/// Who says that a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// The node itself, with its last word.
+    Node,
+    /// The broker, with the node's Will: its connection ended, and perhaps nothing else did.
+    Will,
 }
 
 /// A geographic position, in units of 1e-4 degrees (11 m).
@@ -217,6 +232,14 @@ pub struct Beacon<'a> {
     pub uptime: u32,
     /// From 0, idle, to 255, fully loaded.
     pub load: u8,
+    /// Its services, in the order of the birth. If it is of another length than the birth's list, it says nothing.
+    pub services: List<'a, ServiceReport>,
+    /// Where it is in the space of round trips.
+    pub coordinate: Option<Coordinate>,
+    /// The nodes nearest to it, nearest first: at most [`super::MAX_NEAR`].
+    pub near: List<'a, Near<'a>>,
+    /// Nodes that its probes find dead, ascending: at most [`super::MAX_NEAR`].
+    pub suspects: List<'a, Identifier<'a>>,
     /// Zones that the node follows.
     pub zone_count: u32,
     /// Some or all of them: where not all fit, successive beacons take turns.
@@ -243,6 +266,8 @@ pub enum Kind {
     Sleep = 3,
     Death = 4,
     Beacon = 5,
+    Orders = 6,
+    Revocations = 7,
 }
 
 /// Why a message of a node was refused.
@@ -260,6 +285,8 @@ pub enum NodeError {
     NotYetValid,
     /// The certificate holds no more.
     Expired,
+    /// The certificate was revoked.
+    Revoked,
     /// The certificate is another node's.
     Node,
     /// The certificate is another key's.
@@ -270,6 +297,8 @@ pub enum NodeError {
     Service,
     /// Not signed by the node's key for this topic.
     Signature,
+    /// An operator's message whose serial number is lower than that of one before.
+    Outdated,
 }
 
 impl fmt::Display for NodeError {
@@ -281,11 +310,13 @@ impl fmt::Display for NodeError {
             Self::Operator => "its certificate is not signed by a trusted operator",
             Self::NotYetValid => "its certificate does not hold yet",
             Self::Expired => "its certificate has expired",
+            Self::Revoked => "its certificate was revoked",
             Self::Node => "its certificate is another node's",
             Self::Key => "its certificate is another key's",
             Self::Region => "its certificate does not allow this region",
             Self::Service => "its certificate does not allow a service that it offers",
             Self::Signature => "not signed by the node's key for this topic",
+            Self::Outdated => "its serial number is lower than that of a message before",
         })
     }
 }
@@ -302,9 +333,12 @@ impl From<Malformed> for NodeError {
 pub fn open_certificate<'a>(trust: &Trust<'_>, payload: &'a [u8]) -> Result<Certificate<'a>, NodeError> {
     let certificate = parse_certificate(payload)?;
     let is_signed =
-        |key: &VerifyingKey| verify(Kind::Certificate, "", certificate.node, key, payload).is_ok();
+        |key: &VerifyingKey| verify(Kind::Certificate, "", certificate.node.as_str(), key, payload).is_ok();
     if !trust.operators.iter().any(is_signed) {
         return Err(NodeError::Operator);
+    }
+    if trust.revoked.binary_search(&certificate.serial).is_ok() {
+        return Err(NodeError::Revoked);
     }
     match trust.wall {
         Some(wall) if wall < certificate.not_before => Err(NodeError::NotYetValid),
@@ -330,7 +364,7 @@ pub fn open_notice<'a>(
     if !certificate.regions.allow(region) {
         return Err(NodeError::Region);
     }
-    verify(kind, region.as_str(), node, &certificate.key, payload)?;
+    verify(kind, region.as_str(), node.as_str(), &certificate.key, payload)?;
     let notice = parse_notice(payload)?;
     match &notice {
         Notice::Birth(birth)
@@ -353,7 +387,7 @@ pub fn open_beacon<'a>(
     if payload.len() > MAX_BEACON {
         return Err(NodeError::Malformed);
     }
-    verify(Kind::Beacon, region.as_str(), node, key, payload)?;
+    verify(Kind::Beacon, region.as_str(), node.as_str(), key, payload)?;
     parse_beacon(payload)
 }
 
@@ -361,7 +395,7 @@ pub fn open_beacon<'a>(
 pub(super) fn verify(
     kind: Kind,
     region: &str,
-    node: Identifier<'_>,
+    node: &str,
     key: &VerifyingKey,
     payload: &[u8],
 ) -> Result<(), NodeError> {
@@ -387,8 +421,8 @@ pub(super) struct SignedText {
 impl SignedText {
     const PREFIX: &'static [u8] = b"fingerpost node\0";
 
-    /// `content`: version, kind and body. `region` is an identifier or empty.
-    pub(super) fn of(kind: Kind, region: &str, node: Identifier<'_>, content: &[u8]) -> Self {
+    /// `content`: version, kind and body. `region` and `node` are identifiers or empty.
+    pub(super) fn of(kind: Kind, region: &str, node: &str, content: &[u8]) -> Self {
         let mut octets = [0; _];
         let mut text = Writer::new(&mut octets);
         // The array has room for the longest identifiers, whose lengths are varints of one octet, so nothing is cut off.
@@ -396,7 +430,7 @@ impl SignedText {
             .octets(Self::PREFIX)
             .and_then(|()| text.octets(&[kind as u8]))
             .and_then(|()| text.byte_array(region.as_bytes()))
-            .and_then(|()| text.byte_array(node.as_str().as_bytes()))
+            .and_then(|()| text.byte_array(node.as_bytes()))
             .and_then(|()| text.octets(&Sha256::digest(content)));
         let len = text.written().len();
         Self { octets, len }

@@ -4,10 +4,14 @@ use core::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::message::{self, Kind, NodeError};
+use super::message::{self, Kind, MAX_SERVICES, NodeError, Speaker};
 use super::parse;
 use super::seal::{self, Announcement, End, Identity, Report};
-use super::{NodeTopic, NodeTopicKind, NodeTopicString, ZoneState};
+use super::told::Told;
+use super::wanted::Wanted;
+use super::{
+    NodeTopic, NodeTopicKind, NodeTopicString, Orders, ServiceReport, ServiceState, Vitals, ZoneState,
+};
 use crate::feed::Feed;
 use crate::feed::follow::{Jitter, Link, MAX_ROOT, Phase};
 use crate::records::ZoneId;
@@ -76,7 +80,8 @@ pub struct LifeCounters {
 
 /// A node's own life: the Will of each connection, births, beacons, and the end.
 ///
-/// Getters: `topic`, `incarnation`, `counters`. Something happened: `handle_link`, `handle_message`, `handle_change`.
+/// Getters: `topic`, `incarnation`, `orders_serial`, `service_states`, `counters`. Something happened: `handle_link`, `handle_message`,
+/// `handle_orders`, `handle_change`.
 /// Mutators: `will`, `farewell`. What is to be done: `poll_transmit`, `poll_reconnect`, `poll_at`. Late and spurious calls are harmless.
 ///
 /// Work is bounded by one message and one or two signatures, except that [`Self::poll_transmit`] looks at each zone, at
@@ -114,7 +119,11 @@ pub struct Life<'m> {
     looked_at: Option<Instant>,
     /// What the zones were then: see [`fingerprint`].
     seen: u64,
-    told_load: u8,
+    /// What the last beacon told besides zones.
+    told: Told,
+    wanted: Wanted,
+    /// When the next of the orders ends.
+    order_ends: Option<Instant>,
 }
 
 impl<'m> Life<'m> {
@@ -151,7 +160,9 @@ impl<'m> Life<'m> {
             doubtful: false,
             looked_at: None,
             seen: 0,
-            told_load: 0,
+            told: Told::default(),
+            wanted: Wanted::default(),
+            order_ends: None,
         })
     }
 
@@ -166,6 +177,25 @@ impl<'m> Life<'m> {
         self.incarnation
     }
 
+    /// The serial number of the orders that it follows; 0: none.
+    pub fn orders_serial(&self) -> u64 {
+        self.wanted.serial()
+    }
+
+    /// The state of each service of the birth, orders included, as the next beacon tells it; `wall` are Unix seconds.
+    pub fn service_states(
+        &self,
+        checked: &[ServiceReport],
+        wall: Option<u64>,
+    ) -> impl Iterator<Item = ServiceState> {
+        let checked = checked.iter().map(|report| report.state).chain(core::iter::repeat(ServiceState::Up));
+        let services = self.announcement.services.iter().take(MAX_SERVICES);
+        services
+            .zip(checked)
+            .enumerate()
+            .map(move |(index, (_, checked))| self.wanted.applied_to(index, checked, wall))
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> LifeCounters {
         self.counters
@@ -177,7 +207,7 @@ impl<'m> Life<'m> {
         self.incarnation = self.incarnation.saturating_add(1);
         self.sequence = 0;
         self.fall_silent();
-        self.end(End::Death, out)
+        self.end(End::Death, Speaker::Will, out)
     }
 
     /// The connection for which [`Self::will`] was called came, or went.
@@ -236,19 +266,30 @@ impl<'m> Life<'m> {
         result
     }
 
-    /// Something that beacons tell may have changed: what zones serve, or how they are followed. Costs nothing: whether it
-    /// did is looked up when it may be told.
+    /// An operator's authentic orders came (see [`super::open_orders`]): beacons tell services as they want them from now on.
+    /// Refused if they are another node's, or older than those before.
+    pub fn handle_orders(&mut self, orders: &Orders<'_>) -> Result<(), NodeError> {
+        if orders.node != self.identity.node {
+            return Err(NodeError::Node);
+        }
+        self.wanted.handle_orders(orders, self.announcement.services)?;
+        self.doubtful = true;
+        Ok(())
+    }
+
+    /// Something that beacons tell may have changed: what zones serve, how they are followed, the node's vitals. Costs
+    /// nothing: whether it did is looked up when it may be told.
     pub fn handle_change(&mut self) {
         self.doubtful = true;
     }
 
     /// The next message to publish, written into `out`, which also bounds beacons: the payload limit of the feed, at least
-    /// [`message::MAX_NOTICE`]. `load` is from 0, idle, to 255. Call until `None`.
+    /// [`message::MAX_NOTICE`]. Call until `None`.
     pub fn poll_transmit(
         &mut self,
         feed: &Feed<'_>,
         view: &View<'_>,
-        load: u8,
+        vitals: &Vitals<'_>,
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
@@ -258,9 +299,22 @@ impl<'m> Life<'m> {
         if self.birth_due.is_some_and(|due| due <= now) {
             return self.birth(feed.zones().len(), now, out);
         }
-        self.look(feed, view, load, now);
+        let services = self.services(vitals);
+        self.order_ends = self.wanted.ends_in(vitals.wall).map(|time| now + time);
+        let report = Report {
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            uptime: u32::try_from(now.saturating_since(self.began).as_secs()).unwrap_or(u32::MAX),
+            load: vitals.load,
+            services: &services,
+            coordinate: vitals.coordinate,
+            near: vitals.near,
+            suspects: vitals.suspects,
+            zone_count: feed.zones().len() as u32,
+        };
+        self.look(feed, view, &report, now);
         if self.beacon_due.is_some_and(|due| due <= now) {
-            return self.beacon(feed, view, load, now, out);
+            return self.beacon(feed, view, &report, now, out);
         }
         None
     }
@@ -275,7 +329,8 @@ impl<'m> Life<'m> {
     pub fn poll_at(&self) -> Option<Instant> {
         let may_look = self.doubtful && self.link == Link::Up && self.birth_due.is_none();
         let look = may_look.then(|| self.look_from());
-        [self.birth_due, self.beacon_due, self.reconnect_due, look].into_iter().flatten().min()
+        let order_ends = self.order_ends.filter(|_| self.link == Link::Up);
+        [self.birth_due, self.beacon_due, self.reconnect_due, order_ends, look].into_iter().flatten().min()
     }
 
     /// The node's last word (retained, QoS 1), written into `out`; after it nothing is published until the next [`Self::will`].
@@ -285,7 +340,7 @@ impl<'m> Life<'m> {
             return None;
         }
         self.fall_silent();
-        self.end(end, out)
+        self.end(end, Speaker::Node, out)
     }
 
     fn fall_silent(&mut self) {
@@ -310,7 +365,7 @@ impl<'m> Life<'m> {
             return Ok(Heard::Overwritten);
         }
         let Identity { node, region, key, .. } = &self.identity;
-        message::verify(kind, region.as_str(), *node, &key.verifying_key(), payload)?;
+        message::verify(kind, region.as_str(), node.as_str(), &key.verifying_key(), payload)?;
         // The next Will goes beyond it.
         self.incarnation = claimed;
         Ok(Heard::Outdated)
@@ -335,12 +390,19 @@ impl<'m> Life<'m> {
         Some(Transmit { topic: self.topic(), length, delivery: Delivery::Assured })
     }
 
-    fn end(&mut self, end: End, out: &mut [u8]) -> Option<Transmit> {
-        let Some(length) = seal::seal_end(&self.identity, end, self.incarnation, out) else {
+    fn end(&mut self, end: End, speaker: Speaker, out: &mut [u8]) -> Option<Transmit> {
+        let Some(length) = seal::seal_end(&self.identity, end, speaker, self.incarnation, out) else {
             self.counters.unfit += 1;
             return None;
         };
         Some(Transmit { topic: self.topic(), length, delivery: Delivery::Assured })
+    }
+
+    /// The services of the birth as they are to be told.
+    fn services(&self, vitals: &Vitals<'_>) -> heapless::Vec<ServiceReport, MAX_SERVICES> {
+        let states = self.service_states(vitals.services, vitals.wall);
+        let loads = vitals.services.iter().map(|report| report.load).chain(core::iter::repeat(vitals.load));
+        states.zip(loads).map(|(state, load)| ServiceReport { state, load }).collect()
     }
 
     /// From when on it may be looked (again) whether something changed.
@@ -349,12 +411,14 @@ impl<'m> Life<'m> {
     }
 
     /// Brings the beacon forward if something changed.
-    fn look(&mut self, feed: &Feed<'_>, view: &View<'_>, load: u8, now: Instant) {
-        let other_load = load.abs_diff(self.told_load) >= LOAD_STEP;
-        if now < self.look_from() || !(self.doubtful || other_load) {
+    fn look(&mut self, feed: &Feed<'_>, view: &View<'_>, report: &Report<'_>, now: Instant) {
+        let differs = self.told.differs(report);
+        // What may not be told yet is polled for.
+        self.doubtful |= differs;
+        if now < self.look_from() || !self.doubtful {
             return;
         }
-        if self.has_changed(feed, view, now) || other_load {
+        if self.has_changed(feed, view, now) || differs {
             self.beacon_due = Some(now);
         }
     }
@@ -375,27 +439,20 @@ impl<'m> Life<'m> {
         &mut self,
         feed: &Feed<'_>,
         view: &View<'_>,
-        load: u8,
+        report: &Report<'_>,
         now: Instant,
         out: &mut [u8],
     ) -> Option<Transmit> {
         self.has_changed(feed, view, now);
         let zone_count = feed.zones().len();
-        let report = Report {
-            incarnation: self.incarnation,
-            sequence: self.sequence,
-            uptime: u32::try_from(now.saturating_since(self.began).as_secs()).unwrap_or(u32::MAX),
-            load,
-            zone_count: zone_count as u32,
-        };
         let turn = self.turn.checked_rem(zone_count).unwrap_or(0);
         let zones = feed.zones().skip(turn).chain(feed.zones().take(turn));
         let states = zones.map(|zone| state(zone, view));
-        let sealed = seal::seal_beacon(&self.identity, &report, states, out);
+        let sealed = seal::seal_beacon(&self.identity, report, states, out);
         let told = sealed.map_or(0, |(_, told)| told);
         self.turn = turn + told;
         self.owed = if told == 0 { 0 } else { self.owed.saturating_sub(told) };
-        self.told_load = load;
+        self.told.note(report);
         self.beacon_due = Some(now + if self.owed > 0 { CHANGE_PAUSE } else { self.jitter.spread(TICK) });
         let Some((length, _)) = sealed else {
             self.counters.unfit += 1;
@@ -441,5 +498,3 @@ const CHANGE_PAUSE: Duration = Duration::from_secs(1);
 /// Beacons without a reason are at most so far apart, and at least half of it: once a minute on average. A hundred thousand
 /// nodes make some 1,700 small messages a second of it.
 const TICK: Duration = Duration::from_secs(80);
-/// A load that differs so much from the one told last is a change: an eighth of the scale.
-const LOAD_STEP: u8 = 32;

@@ -4,13 +4,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ed25519_dalek::VerifyingKey;
 
-use super::Identifier;
 use super::identifier::text_from_octets;
 use super::list::List;
 use super::message::{
     Beacon, Birth, Certificate, Claims, Ended, Kind, MAX_ADDRESSES, MAX_CLAIMS, MAX_NOTICE, MAX_RESET,
-    MAX_SERVICES, MAX_SOFTWARE, NodeError, Notice, Place, Service, ZoneState, split,
+    MAX_SERVICES, MAX_SOFTWARE, NodeError, Notice, Place, Service, Speaker, ZoneState, split,
 };
+use super::{Coordinate, Identifier, MAX_NEAR, Near, ServiceReport, ServiceState};
 use crate::codec::Reader;
 use crate::feed::Position;
 use crate::feed::follow::Phase;
@@ -35,8 +35,8 @@ pub fn parse_notice(payload: &[u8]) -> Result<Notice<'_>, NodeError> {
     let certificate = parse_certificate(body.byte_array()?)?;
     let incarnation = incarnation(&mut body)?;
     let notice = match kind {
-        Kind::Sleep => Notice::Sleep(Ended { certificate, incarnation }),
-        Kind::Death => Notice::Death(Ended { certificate, incarnation }),
+        Kind::Sleep => Notice::Sleep(Ended { certificate, incarnation, speaker: speaker(&mut body)? }),
+        Kind::Death => Notice::Death(Ended { certificate, incarnation, speaker: speaker(&mut body)? }),
         _ => Notice::Birth(Birth {
             certificate,
             incarnation,
@@ -59,10 +59,26 @@ pub fn parse_notice(payload: &[u8]) -> Result<Notice<'_>, NodeError> {
 pub fn parse_beacon(payload: &[u8]) -> Result<Beacon<'_>, NodeError> {
     let mut body = body_of(Kind::Beacon, payload)?;
     let (incarnation, sequence, uptime) = (incarnation(&mut body)?, body.varint_u32()?, body.varint_u32()?);
-    let (load, zone_count) = (body.octet()?, body.varint_u32()?);
+    let load = body.octet()?;
+    let services = List::take(&mut body, MAX_SERVICES as u32, service_report, |_, _| true)?;
+    let coordinate = coordinate(&mut body)?;
+    let near = near_list(&mut body)?;
+    let suspects = List::take(&mut body, MAX_NEAR as u32, identifier, |before, node| before < node)?;
+    let zone_count = body.varint_u32()?;
     let zones = List::take(&mut body, zone_count, zone_state, |_, _| true)?;
     body.end()?;
-    Ok(Beacon { incarnation, sequence, uptime, load, zone_count, zones })
+    Ok(Beacon {
+        incarnation,
+        sequence,
+        uptime,
+        load,
+        services,
+        coordinate,
+        near,
+        suspects,
+        zone_count,
+        zones,
+    })
 }
 
 /// The kind and the incarnation that an unverified birth, sleep or death claims.
@@ -86,7 +102,7 @@ pub(super) fn notice_body(payload: &[u8]) -> Result<(Kind, Reader<'_>), NodeErro
     Ok((kind, Reader(&content[2..])))
 }
 
-fn body_of(kind: Kind, payload: &[u8]) -> Result<Reader<'_>, NodeError> {
+pub(super) fn body_of(kind: Kind, payload: &[u8]) -> Result<Reader<'_>, NodeError> {
     let (content, _) = split(payload)?;
     if content[1] == kind as u8 { Ok(Reader(&content[2..])) } else { Err(NodeError::Malformed) }
 }
@@ -97,7 +113,7 @@ fn incarnation(reader: &mut Reader<'_>) -> Result<u64, Malformed> {
     if incarnation == 0 { Err(Malformed) } else { Ok(incarnation) }
 }
 
-fn identifier<'a>(reader: &mut Reader<'a>) -> Result<Identifier<'a>, Malformed> {
+pub(super) fn identifier<'a>(reader: &mut Reader<'a>) -> Result<Identifier<'a>, Malformed> {
     Identifier::from_octets(reader.byte_array()?)
 }
 
@@ -142,6 +158,40 @@ fn service<'a>(reader: &mut Reader<'a>) -> Result<Service<'a>, Malformed> {
     if port == 0 { Err(Malformed) } else { Ok(Service { name, port, capacity, weight }) }
 }
 
+fn speaker(reader: &mut Reader<'_>) -> Result<Speaker, Malformed> {
+    SPEAKERS.get(usize::from(reader.octet()?)).copied().ok_or(Malformed)
+}
+
+fn service_report(reader: &mut Reader<'_>) -> Result<ServiceReport, Malformed> {
+    let state = SERVICE_STATES.get(usize::from(reader.octet()?)).copied().ok_or(Malformed)?;
+    Ok(ServiceReport { state, load: reader.octet()? })
+}
+
+fn coordinate(reader: &mut Reader<'_>) -> Result<Option<Coordinate>, Malformed> {
+    match reader.octet()? {
+        0 => Ok(None),
+        1 => Ok(Some(Coordinate {
+            axes: [reader.varint_i32()?, reader.varint_i32()?, reader.varint_i32()?],
+            height: reader.varint_u32()?,
+            error: reader.varint_u16()?,
+        })),
+        _ => Err(Malformed),
+    }
+}
+
+/// By round trip, and none twice.
+fn near_list<'a>(reader: &mut Reader<'a>) -> Result<List<'a, Near<'a>>, Malformed> {
+    let list =
+        List::take(reader, MAX_NEAR as u32, near, |before, near| before.round_trip <= near.round_trip)?;
+    let is_single =
+        |(at, near): (usize, Near<'_>)| list.skip(at + 1).all(|other: Near<'_>| other.node != near.node);
+    if list.enumerate().all(is_single) { Ok(list) } else { Err(Malformed) }
+}
+
+fn near<'a>(reader: &mut Reader<'a>) -> Result<Near<'a>, Malformed> {
+    Ok(Near { node: identifier(reader)?, round_trip: reader.varint_u32()? })
+}
+
 fn zone_state(reader: &mut Reader<'_>) -> Result<ZoneState, Malformed> {
     let wire = reader.byte_array()?;
     let zone = Name::from_wire(wire).map_err(|_| Malformed)?;
@@ -166,3 +216,8 @@ fn zone_state(reader: &mut Reader<'_>) -> Result<ZoneState, Malformed> {
 /// Phases by the octet that stands for them.
 pub(super) const PHASES: [Phase; 6] =
     [Phase::Waiting, Phase::Live, Phase::Fetching, Phase::Resyncing, Phase::Full, Phase::Diverged];
+/// States of services by their octets.
+pub(super) const SERVICE_STATES: [ServiceState; 4] =
+    [ServiceState::Unknown, ServiceState::Up, ServiceState::Down, ServiceState::Draining];
+/// Speakers by their octets.
+pub(super) const SPEAKERS: [Speaker; 2] = [Speaker::Node, Speaker::Will];

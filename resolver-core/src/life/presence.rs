@@ -65,6 +65,12 @@ impl Presence {
         }
         incarnation == self.incarnation && self.state == State::Up
     }
+
+    /// The certificate that it came with was revoked: it counts as dead until a birth with another one is of a later
+    /// incarnation. The caller refuses whatever the revoked certificate's key signs.
+    pub fn handle_revocation(&mut self) {
+        self.state = State::Dead;
+    }
 }
 
 impl Default for Presence {

@@ -7,8 +7,8 @@ use core::net::{IpAddr, SocketAddr};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
 use super::message::{Kind, MAX_BEACON, SignedText, VERSION};
-use super::parse::{PHASES, parse_beacon, parse_certificate, parse_notice};
-use super::{Identifier, NodeError, Place, Service, ZoneState};
+use super::parse::{PHASES, SERVICE_STATES, SPEAKERS, parse_beacon, parse_certificate, parse_notice};
+use super::{Coordinate, Identifier, Near, NodeError, Place, Service, ServiceReport, Speaker, ZoneState};
 use crate::codec::{Writer, varint_len};
 use crate::feed::Digest;
 use crate::feed::message::SIGNATURE_LEN;
@@ -100,8 +100,8 @@ pub enum End {
 }
 
 /// What a beacon says, besides the zones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report<'a> {
     /// Of which birth.
     pub incarnation: u64,
     /// Counts the beacons of an incarnation from 0 on.
@@ -110,6 +110,14 @@ pub struct Report {
     pub uptime: u32,
     /// From 0, idle, to 255, fully loaded.
     pub load: u8,
+    /// Its services, in the order of the birth.
+    pub services: &'a [ServiceReport],
+    /// Where it is in the space of round trips.
+    pub coordinate: Option<Coordinate>,
+    /// The nodes nearest to it, nearest first and none twice: at most 8.
+    pub near: &'a [Near<'a>],
+    /// Nodes that its probes find dead, ascending and none twice: at most 8.
+    pub suspects: &'a [Identifier<'a>],
     /// Zones that the node follows.
     pub zone_count: u32,
 }
@@ -125,7 +133,7 @@ pub fn seal_certificate(operator: &SigningKey, grant: &Grant<'_>, out: &mut [u8]
     content.varint(grant.serial)?;
     content.varint(grant.not_before)?;
     content.varint(grant.expiry)?;
-    let length = sign(Kind::Certificate, "", grant.node, operator, content)?;
+    let length = sign(Kind::Certificate, "", grant.node.as_str(), operator, content)?;
     parse_certificate(&out[..length]).is_ok().then_some(length)
 }
 
@@ -162,12 +170,18 @@ pub fn seal_birth(
         content.varint(service.capacity.into())?;
         content.varint(service.weight.into())?;
     }
-    let length = sign(Kind::Birth, identity.region.as_str(), identity.node, &identity.key, content)?;
+    let length = sign(Kind::Birth, identity.region.as_str(), identity.node.as_str(), &identity.key, content)?;
     parse_notice(&out[..length]).is_ok().then_some(length)
 }
 
 /// Likewise a sleep or death.
-pub fn seal_end(identity: &Identity<'_>, end: End, incarnation: u64, out: &mut [u8]) -> Option<usize> {
+pub fn seal_end(
+    identity: &Identity<'_>,
+    end: End,
+    speaker: Speaker,
+    incarnation: u64,
+    out: &mut [u8],
+) -> Option<usize> {
     let kind = match end {
         End::Sleep => Kind::Sleep,
         End::Death => Kind::Death,
@@ -175,14 +189,16 @@ pub fn seal_end(identity: &Identity<'_>, end: End, incarnation: u64, out: &mut [
     let mut content = begin(kind, out)?;
     content.byte_array(identity.certificate)?;
     content.varint(incarnation)?;
-    sign(kind, identity.region.as_str(), identity.node, &identity.key, content)
+    let speaker = SPEAKERS.iter().position(|&other| other == speaker)?;
+    content.octets(&[speaker as u8])?;
+    sign(kind, identity.region.as_str(), identity.node.as_str(), &identity.key, content)
 }
 
 /// Likewise a beacon, with as many of the first `zones` as there is room for in `out` and
 /// [`MAX_BEACON`]; returns its length and their number.
 pub fn seal_beacon(
     identity: &Identity<'_>,
-    report: &Report,
+    report: &Report<'_>,
     zones: impl Iterator<Item = ZoneState> + Clone,
     out: &mut [u8],
 ) -> Option<(usize, usize)> {
@@ -193,6 +209,7 @@ pub fn seal_beacon(
     content.varint(report.sequence.into())?;
     content.varint(report.uptime.into())?;
     content.octets(&[report.load])?;
+    put_vitals(&mut content, report)?;
     content.varint(report.zone_count.into())?;
     let mut left =
         room.checked_sub(content.written().len() + varint_len(report.zone_count.into()) + SIGNATURE_LEN)?;
@@ -206,20 +223,22 @@ pub fn seal_beacon(
     for state in zones.take(count) {
         put_zone(&mut content, &state)?;
     }
-    let length = sign(Kind::Beacon, identity.region.as_str(), identity.node, &identity.key, content)?;
+    let length =
+        sign(Kind::Beacon, identity.region.as_str(), identity.node.as_str(), &identity.key, content)?;
     parse_beacon(&out[..length]).is_ok().then_some((length, count))
 }
 
-fn begin(kind: Kind, out: &mut [u8]) -> Option<Writer<'_>> {
+pub(super) fn begin(kind: Kind, out: &mut [u8]) -> Option<Writer<'_>> {
     let mut content = Writer::new(out);
     content.octets(&[VERSION, kind as u8])?;
     Some(content)
 }
 
-fn sign(
+/// Completes a message with its signature; returns its length.
+pub(super) fn sign(
     kind: Kind,
     region: &str,
-    node: Identifier<'_>,
+    node: &str,
     key: &SigningKey,
     mut content: Writer<'_>,
 ) -> Option<usize> {
@@ -233,6 +252,27 @@ fn claims(content: &mut Writer<'_>, claims: Option<&[Identifier<'_>]>) -> Option
     content.octets(&[1])?;
     content.varint(list.len() as u64)?;
     list.iter().try_for_each(|claim| content.byte_array(claim.as_str().as_bytes()))
+}
+
+fn put_vitals(content: &mut Writer<'_>, report: &Report<'_>) -> Option<()> {
+    content.varint(report.services.len() as u64)?;
+    for service in report.services {
+        let state = SERVICE_STATES.iter().position(|&state| state == service.state)?;
+        content.octets(&[state as u8, service.load])?;
+    }
+    content.octets(&[report.coordinate.is_some().into()])?;
+    if let Some(Coordinate { axes, height, error }) = report.coordinate {
+        axes.into_iter().try_for_each(|axis| content.varint_i32(axis))?;
+        content.varint(height.into())?;
+        content.varint(error.into())?;
+    }
+    content.varint(report.near.len() as u64)?;
+    for near in report.near {
+        content.byte_array(near.node.as_str().as_bytes())?;
+        content.varint(near.round_trip.into())?;
+    }
+    content.varint(report.suspects.len() as u64)?;
+    report.suspects.iter().try_for_each(|node| content.byte_array(node.as_str().as_bytes()))
 }
 
 fn put_zone(content: &mut Writer<'_>, state: &ZoneState) -> Option<()> {

@@ -1,4 +1,5 @@
-//! Topics of nodes: `<root>/n/<region>/<node>` (retained: birth, sleep, death) and `<root>/b/<region>/<node>` (beacon).
+//! Topics of nodes: `<root>/n/<region>/<node>` (retained: birth, sleep, death) and `<root>/b/<region>/<node>` (beacon); and
+//! those of operators: `<root>/cfg/<node>` (orders) and `<root>/cfg/=revoked`, which no node can be called.
 //!
 //! Beside [`crate::feed::Topic`], which has those of zones. A region or node is one level and is its own spelling, so
 //! each topic has one; any other is none of ours.
@@ -65,6 +66,42 @@ impl NodeTopicKind {
         }
     }
 }
+
+/// What an operator's topic below the root says. Both are retained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorTopic<'a> {
+    /// [`super::Orders`] for this node.
+    Orders(Identifier<'a>),
+    /// [`super::Revocations`].
+    Revocations,
+}
+
+impl<'a> OperatorTopic<'a> {
+    /// Reads `topic` below `root` (without trailing slash); `None` if it is none of ours.
+    pub fn parse(root: &str, topic: &'a str) -> Option<Self> {
+        match topic.strip_prefix(root)?.strip_prefix(OPERATOR_LEVEL)? {
+            REVOKED => Some(Self::Revocations),
+            node => Identifier::new(node).map(Self::Orders),
+        }
+    }
+
+    /// The topic's text below `root`; `None` if over [`MAX_NODE_TOPIC`].
+    pub fn format(&self, root: &str) -> Option<NodeTopicString> {
+        let last = match self {
+            Self::Orders(node) => node.as_str(),
+            Self::Revocations => REVOKED,
+        };
+        joined(&[root, OPERATOR_LEVEL, last])
+    }
+
+    /// The filter for all of them below `root`.
+    pub fn filter(root: &str) -> Option<NodeTopicString> {
+        joined(&[root, OPERATOR_LEVEL, "+"])
+    }
+}
+
+const OPERATOR_LEVEL: &str = "/cfg/";
+const REVOKED: &str = "=revoked";
 
 fn joined(parts: &[&str]) -> Option<NodeTopicString> {
     let mut text = NodeTopicString::new();

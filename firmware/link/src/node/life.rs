@@ -1,7 +1,7 @@
 //! Driving the core's [`Life`]: Wills, births, beacons. What is published when is decided there.
 
 use resolver_core::feed::follow::Link;
-use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString};
+use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString, Vitals};
 use resolver_core::{Feed, Instant, View};
 
 use crate::{Event, Request, RetainHandling, Will};
@@ -93,7 +93,9 @@ impl<'m> OwnLife<'m> {
         if self.life.poll_reconnect(now) {
             return Some(Request::Disconnect);
         }
-        let transmit = self.life.poll_transmit(feed, view, load, now, self.out);
+        // Nothing is checked or probed here: services are up as long as the board is.
+        let vitals = Vitals { load, ..Vitals::default() };
+        let transmit = self.life.poll_transmit(feed, view, &vitals, now, self.out);
         let unfit = self.life.counters().unfit;
         if core::mem::replace(&mut self.unfit, unfit) != unfit {
             log::error!(
