@@ -7,7 +7,8 @@
 //!
 //! Two kinds of state are kept apart:
 //!
-//! * the [`View`] holds the records. Only feed messages change it, never a query;
+//! * the [`View`] holds the records, and the [`Registry`] of nodes that steered names point to. Only authentic messages,
+//!   probes and time change it, never a query;
 //! * a [`Responder`] holds what belongs to one worker: counters and scratch.
 //!
 //! # The driving loop of a node
@@ -21,10 +22,11 @@
 //!                }
 //!                while let Some(s) = feed.poll_subscription() { SUBSCRIBE / UNSUBSCRIBE }
 //!                sleep until feed.poll_at(), then feed.handle_timeout(now)
-//! UDP, TCP       responder.handle_query(&view, query, transport, out) -> Reply
+//! UDP, TCP       responder.handle_query(&view, query, client, transport, out) -> Reply
 //! ```
 //!
-//! A node that is enrolled has a loop of the same kind for its own life, see [`life`].
+//! A node that is enrolled has a loop of the same kind for its own life, see [`life`], and one that steers to others for
+//! theirs, see [`fleet`].
 //!
 //! Every method is one of four kinds: a getter, a `handle_*` (something happened), a mutator
 //! named by its verb, or a `poll_*` (what is to be done). Late and spurious calls are harmless.
@@ -37,16 +39,21 @@ extern crate std;
 pub mod answer;
 mod codec;
 pub mod feed;
+pub mod fleet;
 pub mod image;
 pub mod life;
 pub mod provision;
 pub mod records;
+pub mod registry;
+pub mod steer;
 pub mod time;
 pub mod view;
 pub mod wire;
 
-pub use answer::{Reply, Responder, Transport};
+pub use answer::{Client, Reply, Responder, Transport};
 pub use feed::Feed;
+pub use fleet::Fleet;
 pub use life::Life;
+pub use registry::Registry;
 pub use time::Instant;
 pub use view::View;

@@ -1,4 +1,5 @@
-//! The view: what a node knows, shared by all who answer. Changed only by [`View::apply`] and [`View::load`].
+//! The view: what a node knows, shared by all who answer. Records are changed only by [`View::apply`] and [`View::load`]; the
+//! registry of nodes by [`View::hear`] and what follows it.
 //!
 //! Change-sets are applied to what is served, one by one, whole. A whole new state is staged beside what is
 //! served (beside nothing, at first), only where it differs, and takes its place at once when its digest is right; see
@@ -6,9 +7,15 @@
 
 use core::fmt;
 
-use crate::feed::follow::Step;
+use core::time::Duration;
+
+use crate::feed::follow::{Link, Step};
 use crate::feed::{Position, Work};
+use crate::fleet::Heard;
+use crate::life::Coordinate;
 use crate::records::{BEGIN_CELLS, Change, ChangeError, Memory, Store, ZoneId};
+use crate::registry::{HearError, Learnt, NodeId, Order, Outcome, Registry, Suspect};
+use crate::time::Instant;
 use crate::wire::Name;
 
 /// What [`View::apply`] did.
@@ -64,9 +71,10 @@ impl fmt::Display for ApplyError {
 
 impl core::error::Error for ApplyError {}
 
-/// Records of all zones and the state they are in.
+/// Records of all zones and the state they are in, and what is known of the fleet's nodes.
 pub struct View<'m> {
     store: Store<'m>,
+    registry: Registry<'m>,
 }
 
 /// Index slots or owners that one call goes through at most: some tens of microseconds on a gateway, which is what
@@ -79,11 +87,16 @@ const KEPT_FREE: u32 = 32;
 const MOST_KEPT_FREE: u32 = 64;
 
 impl<'m> View<'m> {
-    /// An empty view; see [`Store::new`].
+    /// An empty view whose node steers to nobody; see [`Store::new`].
     pub fn new(memory: Memory<'m>, seed: u64) -> Self {
-        let mut view = Self { store: Store::new(memory, seed) };
+        let mut view = Self { store: Store::new(memory, seed), registry: Registry::empty() };
         view.keep_free();
         view
+    }
+
+    /// The same view with this registry for steered names.
+    pub fn with_registry(self, registry: Registry<'m>) -> Self {
+        Self { registry, ..self }
     }
 
     fn keep_free(&mut self) {
@@ -103,6 +116,11 @@ impl<'m> View<'m> {
     /// The records, for reading.
     pub fn store(&self) -> &Store<'m> {
         &self.store
+    }
+
+    /// What is known of the fleet's nodes, for reading.
+    pub fn registry(&self) -> &Registry<'m> {
+        &self.registry
     }
 
     /// Fills a zone that has no content yet with a state which is already trusted (last known good from disk) as
@@ -191,5 +209,55 @@ impl<'m> View<'m> {
                 Ok(if is_done { Applied::Done } else { Applied::More })
             }
         }
+    }
+}
+
+/// # The fleet's nodes
+///
+/// See [`crate::registry`] for what each call does and costs.
+impl View<'_> {
+    /// Takes in what was heard of a node, whole or not at all.
+    pub fn hear(&mut self, heard: &Heard<'_>, now: Instant) -> Result<Learnt, HearError> {
+        self.registry.hear(heard, now)
+    }
+
+    /// The connection to the broker came or went.
+    pub fn handle_link(&mut self, link: Link, now: Instant) {
+        self.registry.handle_link(link, now);
+    }
+
+    /// What became of a probe of a node.
+    pub fn handle_probe(&mut self, node: NodeId, outcome: Outcome, now: Instant) {
+        self.registry.handle_probe(node, outcome, now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.registry.handle_timeout(now);
+    }
+
+    /// The round trip to a node, smoothed, and its mean deviation; `None`: it is not known any more.
+    pub fn set_distance(&mut self, node: NodeId, round_trip: Option<(Duration, Duration)>) {
+        self.registry.set_distance(node, round_trip);
+    }
+
+    /// Where this node is in the space of round trips.
+    pub fn set_own_coordinate(&mut self, coordinate: Option<Coordinate>) {
+        self.registry.set_own_coordinate(coordinate);
+    }
+
+    /// An operator's order about a node; false if it is not known.
+    pub fn set_order(&mut self, node: NodeId, order: Order) -> bool {
+        self.registry.set_order(node, order)
+    }
+
+    /// A node to be probed now because its Will came.
+    pub fn poll_suspect(&mut self, now: Instant) -> Option<Suspect> {
+        self.registry.poll_suspect(now)
+    }
+
+    /// When to call [`Self::handle_timeout`] and [`Self::poll_suspect`] at the latest.
+    pub fn poll_at(&self) -> Option<Instant> {
+        self.registry.poll_at()
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use resolver_core::answer::{Counters, IgnoreReason};
 use resolver_core::wire::{Name, Rtype};
 use resolver_core::{Reply, Responder, Transport, View};
-use support::{Answer, Ask, Record, Zone, serve, serve_with};
+use support::{Answer, Ask, CLIENT, Record, Zone, serve, serve_with};
 
 const ZONE: &str = "
 @ 3600 SOA ns host 1 7200 900 1209600 300
@@ -64,7 +64,8 @@ fn what_is_not_answered_is_counted() {
         let mut responder = Responder::new(1232);
         let mut out = [0; 2048];
         let query = Ask::new(&name("www.example"), Rtype::A).to_wire();
-        let mut ask = |query: &[u8], out: &mut [u8]| responder.handle_query(view, query, Transport::Tcp, out);
+        let mut ask =
+            |query: &[u8], out: &mut [u8]| responder.handle_query(view, query, CLIENT, Transport::Tcp, out);
         assert_eq!(ask(&query[..11], &mut out), Reply::Ignore(IgnoreReason::Short));
         let response = [&query[..2], &[0x80], &query[3..]].concat();
         assert_eq!(ask(&response, &mut out), Reply::Ignore(IgnoreReason::Response));
@@ -135,7 +136,7 @@ proptest! {
             let end = query.len().min(start + noise.len() / 2);
             query.splice(start..end, noise);
             let mut out = [0; 4096];
-            if let Reply::Send(length) = Responder::new(1232).handle_query(view, &query, Transport::Udp, &mut out) {
+            if let Reply::Send(length) = Responder::new(1232).handle_query(view, &query, CLIENT, Transport::Udp, &mut out) {
                 prop_assert_eq!(&out[..2], &query[..2]);
                 Answer::decode(&out[..length]);
             }

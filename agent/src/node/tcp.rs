@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use resolver_core::answer::Counters;
-use resolver_core::{Reply, Responder, Transport};
+use resolver_core::{Client, Reply, Responder, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -122,7 +122,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationTo
                 let stop = stop.clone();
                 tokio::spawn(async move {
                     // The end of a connection, however it comes, is nobody's error but its own.
-                    let _ = stop.run_until_cancelled(converse(stream, &place.shared)).await;
+                    let _ = stop.run_until_cancelled(converse(stream, &place)).await;
                 });
             }
             Err(error) => {
@@ -178,8 +178,9 @@ impl Drop for Place {
 }
 
 /// Serves one connection to its end. Each message is two octets of length and so many octets.
-async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    let Shared { limits, tally, .. } = shared;
+async fn converse(mut stream: TcpStream, place: &Place) -> io::Result<()> {
+    let Shared { limits, tally, .. } = &*place.shared;
+    let client = Client { address: place.client.to_canonical() };
     let idle = Duration::from_secs(limits.idle_timeout);
     let patience = Duration::from_secs(limits.message_timeout);
     stream.set_nodelay(true)?;
@@ -223,7 +224,7 @@ async fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 return write(&mut stream, &mut replies, patience, tally).await;
             }
             queries += 1;
-            shared.answer(&received[taken + 2..taken + end], &mut replies);
+            place.shared.answer(&received[taken + 2..taken + end], client, &mut replies);
             taken += end;
             if replies.len() >= REPLIES_ROOM {
                 write(&mut stream, &mut replies, patience, tally).await?;
@@ -261,10 +262,10 @@ async fn write(
 }
 
 impl Shared {
-    fn answer(&self, query: &[u8], replies: &mut Vec<u8>) {
+    fn answer(&self, query: &[u8], client: Client, replies: &mut Vec<u8>) {
         let view = self.view.read();
         let Answering { responder, reply } = &mut *self.answering.lock();
-        if let Reply::Send(length) = responder.handle_query(&view, query, Transport::Tcp, reply) {
+        if let Reply::Send(length) = responder.handle_query(&view, query, client, Transport::Tcp, reply) {
             // The buffer has 65,535 octets, so the length fits.
             replies.extend_from_slice(&(length as u16).to_be_bytes());
             replies.extend_from_slice(&reply[..length]);

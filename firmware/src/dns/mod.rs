@@ -6,7 +6,8 @@ pub(crate) mod udp;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 
-use resolver_core::{Reply, Responder, Transport, View};
+use embassy_net::IpAddress;
+use resolver_core::{Client, Reply, Responder, Transport, View};
 
 use crate::memory::UDP_PAYLOAD;
 
@@ -47,10 +48,17 @@ impl Server {
         Self { view, port, responder: RefCell::new(Responder::new(UDP_PAYLOAD)), tally: Tally::default() }
     }
 
-    /// The answer to `query`: the first so many octets of `reply`; `None` if it gets none.
-    fn answer(&self, query: &[u8], transport: Transport, reply: &mut [u8]) -> Option<usize> {
+    /// The answer to `query` from `client`: the first so many octets of `reply`; `None` if it gets none.
+    fn answer(
+        &self,
+        query: &[u8],
+        client: IpAddress,
+        transport: Transport,
+        reply: &mut [u8],
+    ) -> Option<usize> {
         let view = self.view.borrow();
-        match self.responder.borrow_mut().handle_query(&view, query, transport, reply) {
+        let client = Client { address: client.into() };
+        match self.responder.borrow_mut().handle_query(&view, query, client, transport, reply) {
             Reply::Send(length) => Some(length),
             Reply::Ignore(_) => None,
         }

@@ -103,7 +103,10 @@ impl Connection<'_, '_> {
         };
         let kept = with_timeout(PATIENCE, rest).await??;
         let mut reply = with_timeout(PATIENCE, self.replies.lock()).await?;
-        let Some(answer) = self.server.answer(&self.query[..kept], Transport::Tcp, &mut reply[..]) else {
+        // Gone with the connection.
+        let client = self.socket.remote_endpoint().ok_or(End::Closed)?.addr;
+        let query = &self.query[..kept];
+        let Some(answer) = self.server.answer(query, client, Transport::Tcp, &mut reply[..]) else {
             return Ok(());
         };
         // Most replies fit the socket's buffer and leave this one at once.

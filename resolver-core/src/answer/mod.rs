@@ -18,4 +18,4 @@ mod resolve;
 pub mod responder;
 mod sections;
 
-pub use responder::{Counters, IgnoreReason, Reply, Responder, Transport};
+pub use responder::{Client, Counters, IgnoreReason, Reply, Responder, Transport};

@@ -1,6 +1,8 @@
 //! Answers queries: what a message is owed before and after its question is resolved. EDNS per RFC 6891,
 //! Extended DNS Errors per RFC 8914. Every reply and every refusal is counted.
 
+use core::net::IpAddr;
+
 use super::resolve::{Outcome, Resolution};
 use crate::view::View;
 use crate::wire::{
@@ -14,6 +16,13 @@ pub enum Transport {
     Udp,
     /// Reply bounded by 65,535 octets (RFC 7766).
     Tcp,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Where the query came from. Which of several endpoints it is told depends on its prefix.
+    pub address: IpAddr,
 }
 
 /// What to do.
@@ -89,9 +98,11 @@ impl Responder {
         &mut self,
         view: &View<'_>,
         query: &[u8],
+        client: Client,
         transport: Transport,
         out: &mut [u8],
     ) -> Reply {
+        let _ = client;
         match transport {
             Transport::Udp => self.counters.udp_queries += 1,
             Transport::Tcp => self.counters.tcp_queries += 1,

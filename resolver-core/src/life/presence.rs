@@ -30,6 +30,11 @@ impl Presence {
     /// Before the first message.
     pub const UNKNOWN: Self = Self { incarnation: 0, state: State::Unknown };
 
+    /// What was kept of one.
+    pub(crate) fn from_parts(incarnation: u64, state: State) -> Self {
+        Self { incarnation, state }
+    }
+
     /// How it is.
     pub fn state(&self) -> State {
         self.state

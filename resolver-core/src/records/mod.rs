@@ -44,6 +44,7 @@ mod zones;
 
 pub use rdatas::Rdatas;
 pub use rrsets::{RRset, Rdata};
+pub(crate) use siphash::HashKey;
 pub use staging::BEGIN_CELLS;
 pub use store::{Cell, Change, ChangeError, IndexSlot, Memory, OwnerFlags, OwnerId, Store, Usage, ZoneId};
 pub use zones::ZoneSlot;

@@ -5,15 +5,15 @@
 
 /// A secret key.
 #[derive(Clone, Copy)]
-pub(super) struct HashKey([u32; 2]);
+pub(crate) struct HashKey([u32; 2]);
 
 impl HashKey {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self([seed as u32, (seed >> 32) as u32])
     }
 
     /// Hash of `first` and `octets` in lower case. Bounded by the octets, which number at most 255.
-    pub(super) fn hash(self, first: u32, octets: &[u8]) -> u32 {
+    pub(crate) fn hash(self, first: u32, octets: &[u8]) -> u32 {
         let Self([k0, k1]) = self;
         let mut state = State([k0, k1, k0 ^ 0x6C79_6765, k1 ^ 0x7465_6462]);
         state.absorb(first);

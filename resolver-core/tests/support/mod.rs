@@ -9,6 +9,7 @@ pub mod signer;
 pub mod validator;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use domain::base::iana::Class as OtherClass;
 use domain::base::name::FlattenInto;
@@ -18,7 +19,7 @@ use domain::zonefile::inplace::{Entry, Zonefile};
 use resolver_core::feed::Position;
 use resolver_core::records::{Change, Memory, Rdatas, ZoneSlot};
 use resolver_core::wire::{Name, Rtype};
-use resolver_core::{Reply, Responder, Transport, View};
+use resolver_core::{Client, Reply, Responder, Transport, View};
 
 /// One record; names inside the RDATA are uncompressed and in lower case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,12 +143,24 @@ pub struct Ask {
     /// Payload size, version, DO.
     pub edns: Option<(u16, u8, bool)>,
     pub transport: Transport,
+    pub client: Client,
 }
+
+/// Who asks where it does not matter.
+pub const CLIENT: Client = Client { address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)) };
 
 impl Ask {
     /// Over TCP, without EDNS.
     pub fn new(name: &Name, rtype: Rtype) -> Self {
-        Self { name: name.clone(), rtype, class: 1, flags: 0, edns: None, transport: Transport::Tcp }
+        Self {
+            name: name.clone(),
+            rtype,
+            class: 1,
+            flags: 0,
+            edns: None,
+            transport: Transport::Tcp,
+            client: CLIENT,
+        }
     }
 
     /// With EDNS and DO.
@@ -179,7 +192,7 @@ impl Ask {
     /// Sends it to `responder`, which must reply.
     pub fn send_to(&self, responder: &mut Responder, view: &View<'_>) -> Answer {
         let mut out = vec![0xAA; 65_535];
-        match responder.handle_query(view, &self.to_wire(), self.transport, &mut out) {
+        match responder.handle_query(view, &self.to_wire(), self.client, self.transport, &mut out) {
             Reply::Send(length) => Answer::decode(&out[..length]),
             Reply::Ignore(reason) => panic!("ignored: {reason:?}"),
         }

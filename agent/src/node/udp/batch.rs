@@ -5,6 +5,7 @@
 
 use std::io;
 use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 
 use socket2::Socket;
@@ -46,6 +47,19 @@ struct Slot {
 #[repr(C, align(8))]
 struct Address([u8; 28]);
 
+impl Address {
+    /// The IP address, as IPv4 where it is one.
+    fn ip(&self) -> IpAddr {
+        let Self([f0, f1, _, _, rest @ ..]) = &self;
+        let is_four = i32::from(u16::from_ne_bytes([*f0, *f1])) == libc::AF_INET;
+        match (rest.first_chunk::<4>(), rest[4..].first_chunk::<16>()) {
+            (Some(four), _) if is_four => IpAddr::V4(Ipv4Addr::from(*four)),
+            (_, Some(six)) => IpAddr::V6(Ipv6Addr::from(*six)).to_canonical(),
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
+    }
+}
+
 /// Control messages: one with an `in6_pktinfo` takes 40 octets, one with an `in_pktinfo` less.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
@@ -55,6 +69,7 @@ struct Control([u8; 64]);
 pub(super) struct Exchange<'b> {
     pub(super) query: &'b [u8],
     pub(super) reply: &'b mut [u8],
+    pub(super) source: IpAddr,
     pub(super) source_port: u16,
 }
 
@@ -139,6 +154,7 @@ impl Batch {
         Exchange {
             query: &self.queries[index][..slot.query_len],
             reply: &mut self.replies[start..start + self.reply_room],
+            source: slot.source.ip(),
             source_port: u16::from_be_bytes([slot.source.0[2], slot.source.0[3]]),
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use resolver_core::answer::Counters;
-use resolver_core::{Reply, Responder, Transport};
+use resolver_core::{Client, Reply, Responder, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 
@@ -160,7 +160,8 @@ impl Worker {
                 tally.unanswerable += 1;
                 continue;
             }
-            match self.responder.handle_query(&view, exchange.query, Transport::Udp, exchange.reply) {
+            let client = Client { address: exchange.source };
+            match self.responder.handle_query(&view, exchange.query, client, Transport::Udp, exchange.reply) {
                 Reply::Send(length) => self.batch.answer(index, length),
                 Reply::Ignore(_) => {}
             }

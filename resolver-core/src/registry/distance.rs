@@ -1,0 +1,163 @@
+//! How far away a node is, in one scale of microseconds of round trip, so that what is known well and badly can be ordered:
+//!
+//! 1. the measured round trip,
+//! 2. else what the coordinates of both nodes come to,
+//! 3. else the way along the earth's surface between both places, as light takes it through usual cables,
+//! 4. else [`SAME_REGION`] if both are of one region, else [`UNKNOWN`], both above everything known.
+//!
+//! What is equally far is in the order of a hash that is the same on all nodes.
+
+use super::Registry;
+use super::memory::{HAS_COORDINATE, HAS_PLACE, NodeSlot};
+use crate::life::{Coordinate, Place};
+
+/// Nothing is known but that it is in the own region.
+pub const SAME_REGION: u32 = 1 << 30;
+/// Nothing is known.
+pub const UNKNOWN: u32 = 1 << 31;
+/// What is measured or estimated is less than this: 18 minutes.
+const MOST: u32 = SAME_REGION - 1;
+
+impl Registry<'_> {
+    pub(super) fn distance_to(&self, node: &NodeSlot) -> u32 {
+        if !self.own.name.as_bytes().is_empty() && node.name == self.own.name {
+            return 0;
+        }
+        if node.round_trip != 0 {
+            return node.round_trip.min(MOST);
+        }
+        if let Some(own) = &self.own.coordinate
+            && node.has(HAS_COORDINATE)
+        {
+            return between_coordinates(own, &node.coordinate);
+        }
+        if let (Some(own), Some(place)) = (self.own.place, node.place()) {
+            return between_places(own, place);
+        }
+        if self.own.region != 0 && node.region == self.own.region { SAME_REGION } else { UNKNOWN }
+    }
+}
+
+impl NodeSlot {
+    pub(super) fn place(&self) -> Option<Place> {
+        let [latitude, longitude] = self.place;
+        self.has(HAS_PLACE).then_some(Place { latitude, longitude })
+    }
+}
+
+/// The round trip between two coordinates: the distance of their axes and the sum of their heights.
+pub fn between_coordinates(a: &Coordinate, b: &Coordinate) -> u32 {
+    let square = |(a, b): (&i32, &i32)| u64::from(a.abs_diff(*b)).pow(2);
+    // Three squares of at most 2^64 - 2^33 + 1 each overflow only together.
+    let sum = a.axes.iter().zip(&b.axes).map(square).fold(0_u64, u64::saturating_add);
+    let distance = sum.isqrt() + u64::from(a.height) + u64::from(b.height);
+    u32::try_from(distance).unwrap_or(MOST).min(MOST)
+}
+
+/// The round trip between two places: a millisecond, and 15 µs a kilometre, since cables are half as long again as
+/// the way along the earth's surface.
+pub fn between_places(a: Place, b: Place) -> u32 {
+    1_000 + (kilometres(a, b) * 15).min(MOST - 1_000)
+}
+
+/// The way along the earth's surface, to within a per cent, or some ten kilometres for close places.
+fn kilometres(a: Place, b: Place) -> u32 {
+    let square = |(a, b): (i64, i64)| u64::try_from((a - b) * (a - b)).unwrap_or(0);
+    let chord: u64 = vector(a).into_iter().zip(vector(b)).map(square).sum::<u64>().isqrt();
+    // Twice the arc sine of half the chord, as a series; at the antipodes, where it converges slowest, its sum is made up.
+    let c = chord.min(2 * UNIT as u64);
+    let c2 = c * c >> BITS;
+    let series = c
+        + (c * c2 >> BITS) / 24
+        + (c * (c2 * c2 >> BITS) >> BITS) * 3 / 640
+        + (c * (c2 * (c2 * c2 >> BITS) >> BITS) >> BITS) * 5 / 7_168;
+    (series * EARTH >> BITS) as u32
+}
+
+/// Fractional bits of sines and of unit vectors.
+const BITS: u32 = 20;
+const UNIT: i64 = 1 << BITS;
+/// Kilometres from its centre to its surface.
+const EARTH: u64 = 6_371;
+
+/// Where a place is on the unit sphere.
+fn vector(place: Place) -> [i64; 3] {
+    let (latitude, longitude) = (i64::from(place.latitude), i64::from(place.longitude));
+    let flat = sine(latitude + QUARTER);
+    [flat * sine(longitude + QUARTER) >> BITS, flat * sine(longitude) >> BITS, sine(latitude)]
+}
+
+/// 90 degrees in units of a [`Place`].
+const QUARTER: i64 = 900_000;
+
+/// The sine of an angle in units of a [`Place`], to within 2e-4: a parabola, bent once.
+fn sine(angle: i64) -> i64 {
+    // Into -180 to 180 degrees.
+    let angle = (angle + 2 * QUARTER).rem_euclid(4 * QUARTER) - 2 * QUARTER;
+    // 4x(1 - |x|) with x in half turns.
+    let x = angle * UNIT / (2 * QUARTER);
+    let parabola = 4 * (x * (UNIT - x.abs()) >> BITS);
+    // 0.225 (y|y| - y) + y.
+    parabola + (((parabola * parabola.abs() >> BITS) - parabola) * 225 / 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(latitude: f64, longitude: f64) -> Place {
+        Place { latitude: (latitude * 1e4) as i32, longitude: (longitude * 1e4) as i32 }
+    }
+
+    /// The haversine formula.
+    fn exact(a: Place, b: Place) -> f64 {
+        let radians = |angle: i32| f64::from(angle) / 1e4 * core::f64::consts::PI / 180.0;
+        let (lat, lon) =
+            (radians(a.latitude) - radians(b.latitude), radians(a.longitude) - radians(b.longitude));
+        let h = (lat / 2.0).sin().powi(2)
+            + radians(a.latitude).cos() * radians(b.latitude).cos() * (lon / 2.0).sin().powi(2);
+        2.0 * 6_371.0 * h.sqrt().min(1.0).asin()
+    }
+
+    #[test]
+    fn ways_on_earth_are_about_right() {
+        let places = [
+            place(52.52, 13.405),
+            place(48.137, 11.575),
+            place(40.713, -74.006),
+            place(-33.868, 151.209),
+            place(35.68, 139.69),
+            place(64.147, -21.943),
+            place(-54.8, -68.3),
+            place(0.0, 179.9),
+            place(0.0, -179.9),
+            place(90.0, 0.0),
+            place(-90.0, 0.0),
+        ];
+        for a in places {
+            for b in places {
+                let (exact, ours) = (exact(a, b), f64::from(kilometres(a, b)));
+                // Series and sines are worst at the antipodes.
+                let allowed = if exact < 15_000.0 { 25.0 + exact * 0.015 } else { exact * 0.12 };
+                assert!((exact - ours).abs() <= allowed, "{a:?} {b:?}: {exact} {ours}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        let far = Coordinate { axes: [i32::MIN; 3], height: u32::MAX, error: 0 };
+        let other = Coordinate { axes: [i32::MAX; 3], height: u32::MAX, error: 0 };
+        assert_eq!(between_coordinates(&far, &other), MOST);
+        assert_eq!(between_coordinates(&far, &Coordinate { height: 0, ..far }), MOST);
+        let near = Coordinate { axes: [3_000, 4_000, 0], height: 100, error: 0 };
+        assert_eq!(between_coordinates(&Coordinate::default(), &near), 5_100);
+        for latitude in [-900_000, 0, 900_000] {
+            for longitude in [-1_800_000, -1, 0, 1_800_000] {
+                let (a, b) =
+                    (Place { latitude, longitude }, Place { latitude: -latitude, longitude: -longitude });
+                assert!(between_places(a, b) < 400_000);
+            }
+        }
+    }
+}

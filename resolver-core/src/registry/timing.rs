@@ -1,0 +1,292 @@
+//! What time and probes change: suspects, leases, flapping, slow start.
+//!
+//! A node whose Will came, and whose round trip is known, is probed before it is believed dead: up to [`PROBES`] times, each
+//! given as long as its answer may take. If it answers, only its connection to the broker ended; it stays, and is
+//! probed again every [`RECHECK`].
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::memory::{BEACONS, FULL, Link, NodeSlot, Stage};
+use super::{NodeId, Registry};
+use crate::feed::follow::Link as Connection;
+use crate::life::State;
+use crate::time::Instant;
+
+/// A node to be probed at once; see [`Registry::poll_suspect`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which one.
+    pub node: NodeId,
+    /// Where it answers DNS.
+    pub address: SocketAddr,
+}
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer, whatever it says.
+    Answered,
+    /// The node's system says that nobody is there.
+    Refused,
+    /// Nothing, in the time that it was given.
+    Lost,
+}
+
+/// Probes without answer before a node is dead, or claimed to be.
+const PROBES: u8 = 3;
+/// A node that is cut off from its broker is probed so often.
+const RECHECK: Duration = Duration::from_secs(2);
+/// Bounds of the time that the answer to a probe is given, in milliseconds.
+const LEAST_PATIENCE: u16 = 30;
+const MOST_PATIENCE: u16 = 1_000;
+/// The hold-down is doubled so often.
+const MOST_DOUBLINGS: u8 = 4;
+
+impl Registry<'_> {
+    /// The round trip to a node was measured: smoothed, and with its mean deviation; `None`: it is not known any more.
+    pub fn set_distance(&mut self, id: NodeId, round_trip: Option<(Duration, Duration)>) {
+        let Some(slot) = self.nodes.get_mut(id.index()).filter(|slot| slot.is_used()) else { return };
+        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        slot.round_trip = round_trip.map_or(0, |(smoothed, _)| micros(smoothed).max(1));
+        let patience = round_trip.map_or(0, |(smoothed, deviation)| {
+            u16::try_from((smoothed * 2 + deviation * 4).as_millis()).unwrap_or(MOST_PATIENCE)
+        });
+        slot.patience = patience.clamp(LEAST_PATIENCE, MOST_PATIENCE);
+        self.refresh(id.index());
+    }
+
+    /// Where this node is in the space of round trips. Computes the place of every endpoint whose distance is not measured
+    /// anew, so it is for changes that matter.
+    pub fn set_own_coordinate(&mut self, coordinate: Option<crate::life::Coordinate>) {
+        self.own.coordinate = coordinate;
+        for index in 0..self.node_top as usize {
+            if self.nodes[index].is_used() && self.nodes[index].round_trip == 0 {
+                self.refresh(index);
+            }
+        }
+    }
+
+    /// The connection to the broker came or went: without it, silence says nothing. Looks at every node.
+    pub fn handle_link(&mut self, link: Connection, now: Instant) {
+        self.is_connected = link == Connection::Up;
+        for index in 0..self.node_top as usize {
+            if self.nodes[index].stage == Stage::Lease {
+                let due = self.is_connected.then(|| now + self.rules.silence);
+                self.set_stage(index, Stage::Lease, due);
+            }
+        }
+    }
+
+    /// What became of a probe of a node. Three in a row without answer make a claim of this node's that it is dead.
+    pub fn handle_probe(&mut self, id: NodeId, outcome: Outcome, now: Instant) {
+        let index = id.index();
+        let Some(slot) = self.nodes.get_mut(index).filter(|slot| slot.is_used()) else { return };
+        let is_checked = slot.stage == Stage::Check;
+        match outcome {
+            Outcome::Answered => {
+                slot.tries = 0;
+                let is_ended = slot.state == State::Dead && !slot.has(super::memory::OWN_END);
+                let is_back = is_ended && slot.stage != Stage::CutOff && slot.endpoints != Link::NONE;
+                if is_back {
+                    if !is_checked {
+                        self.handle_return(index, now);
+                    }
+                    self.counters.cut_off += 1;
+                    self.set_stage(index, Stage::CutOff, Some(now + RECHECK));
+                }
+                self.claim(Link::SELF, index, false);
+                self.refresh(index);
+            }
+            Outcome::Refused if is_checked => self.die_by_probe(index, now),
+            Outcome::Lost if is_checked => {}
+            Outcome::Refused | Outcome::Lost => {
+                slot.tries = slot.tries.saturating_add(1);
+                if slot.tries >= PROBES && slot.state == State::Up {
+                    self.claim(Link::SELF, index, true);
+                }
+            }
+        }
+    }
+
+    /// A node to be probed now because its Will came. Looks at every node if there may be one.
+    pub fn poll_suspect(&mut self, now: Instant) -> Option<Suspect> {
+        if !core::mem::take(&mut self.has_suspects) {
+            return None;
+        }
+        let is_due = |slot: &NodeSlot| {
+            matches!(slot.stage, Stage::Check | Stage::CutOff) && slot.due <= now && slot.tries < PROBES
+        };
+        let index = (0..self.node_top as usize).find(|&index| is_due(&self.nodes[index]))?;
+        // There may be more.
+        self.has_suspects = true;
+        let slot = &mut self.nodes[index];
+        slot.tries += 1;
+        let patience = Duration::from_millis(slot.patience.max(LEAST_PATIENCE).into());
+        let address = slot.addresses().into_iter().flatten().next();
+        self.set_stage(index, Stage::Check, Some(now + patience));
+        address.map(|address| Suspect { node: NodeId(index as u32), address })
+    }
+
+    /// Time has passed. Looks at every node, if something is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.wake.is_none_or(|wake| now < wake) {
+            return;
+        }
+        self.wake = None;
+        for index in 0..self.node_top as usize {
+            let slot = &self.nodes[index];
+            if slot.due == Instant::default() {
+                continue;
+            }
+            if slot.due <= now {
+                self.handle_due(index, now);
+            }
+            let slot = &self.nodes[index];
+            if slot.due != Instant::default() && (slot.due > now || !slot.awaits_probe()) {
+                self.wake_by(slot.due);
+            }
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`] (and [`Self::poll_suspect`]) at the latest.
+    pub fn poll_at(&self) -> Option<Instant> {
+        self.wake
+    }
+
+    fn handle_due(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.nodes[index];
+        match slot.stage {
+            Stage::Idle => slot.due = Instant::default(),
+            Stage::Check if slot.tries >= PROBES => self.die_by_probe(index, now),
+            Stage::Check | Stage::CutOff => self.has_suspects = true,
+            Stage::Lease => {
+                self.set_stage(index, Stage::Idle, None);
+                self.claim(Link::SELF, index, true);
+            }
+            Stage::Held => self.start_slowly(index, now),
+            Stage::Ramp => {
+                slot.ramp = (slot.ramp + 1).min(FULL);
+                let is_full = slot.ramp == FULL;
+                if is_full {
+                    self.set_stage(index, Stage::Idle, None);
+                    self.handle_sign(index, now);
+                } else {
+                    self.set_stage(index, Stage::Ramp, Some(now + self.rules.slow_start / FULL.into()));
+                }
+                self.refresh(index);
+            }
+        }
+    }
+
+    /// A node's end was believed. `was_up`: it was there before.
+    pub(super) fn handle_end(&mut self, index: usize, was_up: bool, is_own_word: bool, now: Instant) {
+        let slot = &mut self.nodes[index];
+        slot.set(super::memory::OWN_END, is_own_word);
+        if is_own_word {
+            self.counters.own_ends += 1;
+            let is_death = slot.state == State::Dead;
+            return self.end(index, is_death, now);
+        }
+        let can_be_probed = slot.round_trip != 0 && slot.addresses().iter().any(Option::is_some);
+        if was_up && can_be_probed {
+            slot.tries = 0;
+            self.counters.suspicions += 1;
+            self.set_stage(index, Stage::Check, Some(now));
+            self.has_suspects = true;
+            self.refresh(index);
+        } else if !matches!(slot.stage, Stage::Check | Stage::CutOff) {
+            self.counters.wills += 1;
+            self.end(index, true, now);
+        }
+    }
+
+    fn die_by_probe(&mut self, index: usize, now: Instant) {
+        self.counters.deaths_by_probe += 1;
+        self.end(index, true, now);
+    }
+
+    /// It is no more. `counts`: for flapping; a sleep does not.
+    fn end(&mut self, index: usize, counts: bool, now: Instant) {
+        let (seconds, window) = (seconds(now), self.rules.flap_window);
+        self.set_stage(index, Stage::Idle, None);
+        let slot = &mut self.nodes[index];
+        slot.since = seconds;
+        (slot.accusers, slot.tries) = Default::default();
+        if counts {
+            if slot.ends == 0 || seconds.saturating_sub(slot.flap_from) > window {
+                (slot.flap_from, slot.ends) = (seconds, 0);
+            }
+            slot.ends = slot.ends.saturating_add(1);
+        }
+        self.withdraw_claims(index);
+        self.refresh(index);
+    }
+
+    /// A node that had ended is there again: held down if it flaps, and then with slow start.
+    pub(super) fn handle_return(&mut self, index: usize, now: Instant) {
+        let seconds = seconds(now);
+        let slot = &mut self.nodes[index];
+        slot.since = seconds;
+        if seconds.saturating_sub(slot.flap_from) > self.rules.flap_window {
+            slot.ends = 0;
+        }
+        let excess = slot.ends.saturating_sub(self.rules.flap_ends);
+        if excess == 0 {
+            return self.start_slowly(index, now);
+        }
+        self.counters.held += 1;
+        let hold = self.rules.hold_down * (1 << (excess - 1).min(MOST_DOUBLINGS));
+        self.set_stage(index, Stage::Held, Some(now + hold));
+    }
+
+    fn start_slowly(&mut self, index: usize, now: Instant) {
+        if self.rules.slow_start.is_zero() {
+            self.nodes[index].ramp = FULL;
+            self.set_stage(index, Stage::Idle, None);
+        } else {
+            self.nodes[index].ramp = 1;
+            self.set_stage(index, Stage::Ramp, Some(now + self.rules.slow_start / FULL.into()));
+        }
+        self.refresh(index);
+    }
+
+    /// A sign of life: the lease begins anew, and silence is no claim any more.
+    pub(super) fn handle_sign(&mut self, index: usize, now: Instant) {
+        if !self.nodes[index].has(BEACONS) || self.nodes[index].state != State::Up {
+            return;
+        }
+        if matches!(self.nodes[index].stage, Stage::Idle | Stage::Lease | Stage::Check | Stage::CutOff) {
+            let due = self.is_connected.then(|| now + self.rules.silence);
+            self.set_stage(index, Stage::Lease, due);
+        }
+        if self.nodes[index].tries < PROBES {
+            self.claim(Link::SELF, index, false);
+        }
+    }
+
+    pub(super) fn set_stage(&mut self, index: usize, stage: Stage, due: Option<Instant>) {
+        let slot = &mut self.nodes[index];
+        slot.stage = stage;
+        // Zero means never: what is due at the clock's origin is due a microsecond later.
+        slot.due = due.map_or(Instant::default(), |due| due.max(Instant::from_micros(1)));
+        if let Some(due) = due {
+            self.wake_by(due);
+        }
+    }
+
+    fn wake_by(&mut self, due: Instant) {
+        self.wake = Some(self.wake.map_or(due, |wake| wake.min(due)));
+    }
+}
+
+impl NodeSlot {
+    /// It waits for [`Registry::poll_suspect`], and not for time.
+    fn awaits_probe(&self) -> bool {
+        matches!(self.stage, Stage::Check | Stage::CutOff) && self.tries < PROBES
+    }
+}
+
+fn seconds(now: Instant) -> u32 {
+    u32::try_from(now.as_micros() / 1_000_000).unwrap_or(u32::MAX)
+}
