@@ -19,6 +19,7 @@ mod lock;
 mod pace;
 mod report;
 mod state;
+mod steering;
 mod tcp;
 mod trouble;
 mod udp;
@@ -42,6 +43,7 @@ use crate::service::{Blame, Context, Failure};
 pub use config::{Config, Tcp, Zone};
 pub use enrolment::{Enrolment, ServiceEntry};
 pub(crate) use report::phase_name;
+pub use steering::Section as Steering;
 
 use feed::Follower;
 use life::OwnLife;
@@ -125,7 +127,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             }
         }
     });
-    let mut settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;
+    let mut settings = config.broker_settings().map_err(Error::Config)?;
     let zones = config.zones().map_err(Error::Config)?;
     let view = Arc::new(SharedView::new(&config, &zones)?);
     let state_dir = config.state_dir();
@@ -160,6 +162,12 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     if let Some(own) = &own {
         report::register_life(&context.metrics, own.clone());
     }
+    let steering = steering::Steering::new(&config, &view, own.clone(), client.clone())?;
+    let steering = steering.map(|(steering, task)| {
+        steering::register(&context.metrics, steering.clone(), view.clone());
+        tokio::spawn(task.run(context.stop.clone()));
+        steering
+    });
     for address in workers.addresses() {
         tracing::info!(%address, "answering");
     }
@@ -170,7 +178,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let saving = files.map(|files| {
         tokio::spawn(state::keep_saving(files, view.clone(), config.state_interval(), still.clone()))
     });
-    feed::follow(follower, view, own, client.clone(), events, context.stop.clone()).await;
+    let around = feed::Around { own, steering };
+    feed::follow(follower, view, around, client.clone(), events, context.stop.clone()).await;
     still.cancel();
     client.close();
     if let Some(saving) = saving {
