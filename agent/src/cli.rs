@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use resolver_core::life::Order;
 use resolver_core::wire::{Name, NameError};
 
 use crate::enrolment::{self, Allowed};
 use crate::service::{self, Purpose};
-use crate::{keys, node, origin, provision, status};
+use crate::{keys, node, orders, origin, provision, status};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -44,6 +45,23 @@ enum Command {
     },
     /// Sign a node's certificate with an operator's key
     Enroll(Enroll),
+    /// Give a node's services no new clients, and keep those that they have
+    #[command(after_help = ORDERS_HELP)]
+    Drain(Timed),
+    /// End a drain
+    #[command(after_help = ORDERS_HELP)]
+    Undrain(Ordered),
+    /// Use a node's services no more, whatever their checks find
+    #[command(after_help = ORDERS_HELP)]
+    Disable(Timed),
+    /// End what `disable` or `force-up` ordered: checks decide again
+    #[command(after_help = ORDERS_HELP)]
+    Enable(Ordered),
+    /// Use a node's services whatever their checks find
+    #[command(after_help = ORDERS_HELP)]
+    ForceUp(Timed),
+    /// Revoke a node's certificate: whatever it signs is believed no more
+    Revoke(Revoke),
     /// Show every node of the fleet: whether it is up, and how far each zone lags behind
     Status(Status),
     /// Make the configuration block of a board, or show one
@@ -156,6 +174,61 @@ struct Enroll {
 }
 
 #[derive(Debug, Args)]
+struct Ordered {
+    /// The node's name
+    node: String,
+    /// Only this service; may be given several times
+    #[arg(long = "service", value_name = "SERVICE")]
+    services: Vec<String>,
+    #[command(flatten)]
+    authority: Authority,
+    /// Give the order although the node or service is not known, or what stands at the broker cannot be believed
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+struct Timed {
+    #[command(flatten)]
+    ordered: Ordered,
+    /// Until then: a time in UTC such as 2030-12-24T18:00Z, or a span such as 90m, 2h or 3d; for good without it
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Authority {
+    /// A configuration file with a [broker] section: a node's or an origin's
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// The operator's secret key
+    #[arg(long, value_name = "FILE")]
+    operator_key: PathBuf,
+    /// Another operator's public key (.pub file or its base64), besides those of [enrolment]; may be given several times
+    #[arg(long = "operator", value_name = "KEY")]
+    operators: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true))]
+struct Revoke {
+    /// The node, whose last certificate at the broker is revoked
+    #[arg(group = "which")]
+    node: Option<String>,
+    /// The certificate in this file
+    #[arg(long, value_name = "FILE", group = "which")]
+    certificate: Option<PathBuf>,
+    /// The certificate with this serial number
+    #[arg(long, value_name = "NUMBER", group = "which")]
+    serial: Option<u64>,
+    #[command(flatten)]
+    authority: Authority,
+    /// Publish a new list although the one at the broker cannot be believed
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
 struct Status {
     /// A configuration file with a [broker] section and the zones' keys: a node's or an origin's
     #[arg(long, short, value_name = "FILE")]
@@ -200,6 +273,14 @@ pub fn main() -> ExitCode {
         Command::Keygen { file } => keygen(&file),
         Command::Provision(order) => provision(&order),
         Command::Enroll(enroll) => tell(enrol(&enroll)),
+        Command::Drain(timed) => set(&timed, Order::Drain),
+        Command::Undrain(ordered) => give(&ordered, orders::Wish::End(&[Order::Drain]), None),
+        Command::Disable(timed) => set(&timed, Order::Disable),
+        Command::Enable(ordered) => {
+            give(&ordered, orders::Wish::End(&[Order::Disable, Order::ForceUp]), None)
+        }
+        Command::ForceUp(timed) => set(&timed, Order::ForceUp),
+        Command::Revoke(revoke) => tell(revoked(&revoke)),
         Command::Status(Status { config, operators, json, watch, wait }) => status::run(&status::Question {
             config: &config,
             operators: &operators,
@@ -230,6 +311,43 @@ fn order(path: &std::path::Path, order: Result<origin::Request, NameError>) -> E
         outcome.map(|text| text + &unknown).map_err(|text| text + &unknown)
     });
     tell(outcome)
+}
+
+fn set(timed: &Timed, order: Order) -> ExitCode {
+    give(&timed.ordered, orders::Wish::Set { order, until: 0 }, timed.until.as_deref())
+}
+
+fn give(ordered: &Ordered, wish: orders::Wish, until: Option<&str>) -> ExitCode {
+    let Ordered { node, services, authority, force } = ordered;
+    tell(orders::give(&orders::Command {
+        authority: authority.as_given(),
+        node,
+        services,
+        wish,
+        until,
+        doubts: doubts(*force),
+    }))
+}
+
+fn revoked(revoke: &Revoke) -> Result<String, String> {
+    let Revoke { node, certificate, serial, authority, force } = revoke;
+    let certificate = match (node, certificate, serial) {
+        (Some(node), _, _) => orders::Which::Of(node),
+        (_, Some(file), _) => orders::Which::File(file),
+        (_, _, serial) => orders::Which::Serial(serial.unwrap_or_default()),
+    };
+    orders::revoke(&orders::Revoke { authority: authority.as_given(), certificate, doubts: doubts(*force) })
+}
+
+fn doubts(force: bool) -> orders::Doubts {
+    if force { orders::Doubts::Force } else { orders::Doubts::Stop }
+}
+
+impl Authority {
+    fn as_given(&self) -> orders::Authority<'_> {
+        let Self { config, operator_key, operators } = self;
+        orders::Authority { config, operator_key, operators }
+    }
 }
 
 fn tell(outcome: Result<String, String>) -> ExitCode {
@@ -358,6 +476,11 @@ fn without_broker(command: &str) -> ExitCode {
     );
     ExitCode::FAILURE
 }
+
+/// Of what orders have in common.
+const ORDERS_HELP: &str = "An order is retained at the broker, signed, and all nodes go by it, also while the node itself is gone.\n\
+    It takes the place of an earlier one for the same service; what is said of a service goes before what is said of \
+    all.\nExample: fingerpost drain gateway-1 --service web --until 2h --config node.toml --operator-key operator.key";
 
 /// A certificate holds from a little before it was made: clocks differ, by seconds as a rule.
 const CLOCK_GRACE: u64 = 3_600;

@@ -138,7 +138,7 @@ pub fn expiry(seconds: u64) -> String {
 
 /// Year, month and day of the Gregorian calendar, so many days after 1970-01-01. Years are counted from March on, so
 /// that a leap day is a year's last.
-fn calendar(days: u64) -> (u64, u64, u64) {
+pub(crate) fn calendar(days: u64) -> (u64, u64, u64) {
     let days = days + DAYS_TO_1970;
     let (era, day_of_era) = (days / DAYS_IN_ERA, days % DAYS_IN_ERA);
     let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / (DAYS_IN_ERA - 1);

@@ -25,6 +25,8 @@ pub mod mqtt;
 pub mod node;
 #[cfg(feature = "net")]
 pub mod notify;
+#[cfg(feature = "net")]
+pub mod orders;
 pub mod origin;
 #[cfg(feature = "net")]
 pub mod provision;
@@ -32,6 +34,8 @@ pub mod provision;
 pub mod service;
 #[cfg(feature = "net")]
 pub mod status;
+#[cfg(feature = "net")]
+mod visitor;
 
 #[cfg(feature = "broker")]
 pub mod broker;

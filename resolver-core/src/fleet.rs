@@ -111,6 +111,8 @@ pub struct FleetCounters {
     pub region: u64,
     pub service: u64,
     pub signature: u64,
+    pub revoked: u64,
+    pub outdated: u64,
 }
 
 /// Follows the nodes of a fleet.
@@ -174,6 +176,8 @@ impl<'m> Fleet<'m> {
                 NodeError::Region => &mut counters.region,
                 NodeError::Service => &mut counters.service,
                 NodeError::Signature => &mut counters.signature,
+                NodeError::Revoked => &mut counters.revoked,
+                NodeError::Outdated => &mut counters.outdated,
             },
         } += 1;
         heard

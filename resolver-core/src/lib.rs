@@ -40,6 +40,7 @@ pub mod answer;
 mod codec;
 pub mod feed;
 pub mod fleet;
+pub mod health;
 pub mod image;
 pub mod life;
 pub mod provision;

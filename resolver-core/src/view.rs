@@ -12,9 +12,9 @@ use core::time::Duration;
 use crate::feed::follow::{Link, Step};
 use crate::feed::{Position, Work};
 use crate::fleet::Heard;
-use crate::life::Coordinate;
+use crate::life::{Coordinate, Orders};
 use crate::records::{BEGIN_CELLS, Change, ChangeError, Memory, Store, ZoneId};
-use crate::registry::{HearError, Learnt, NodeId, Order, Outcome, Registry, Suspect};
+use crate::registry::{HearError, Learnt, NodeId, Outcome, Registry, Suspect};
 use crate::time::Instant;
 use crate::wire::Name;
 
@@ -246,9 +246,11 @@ impl View<'_> {
         self.registry.set_own_coordinate(coordinate);
     }
 
-    /// An operator's order about a node; false if it is not known.
-    pub fn set_order(&mut self, node: NodeId, order: Order) -> bool {
-        self.registry.set_order(node, order)
+    /// Takes in authentic orders of an operator about a node, unless later ones were heard. They outlive the node's ends, and
+    /// its births as long as these name the same services. Orders about a node or service that is not known yet are to be
+    /// given again after its birth, and all of them when the first of their ends passes. `wall` are Unix seconds.
+    pub fn hear_orders(&mut self, orders: &Orders<'_>, wall: Option<u64>) -> Learnt {
+        self.registry.hear_orders(orders, wall)
     }
 
     /// A node to be probed now because its Will came.

@@ -1,6 +1,6 @@
 //! The fleet as the broker's messages tell it: only what is authentic, and apart from it what is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::VerifyingKey;
@@ -8,8 +8,9 @@ use resolver_core::feed::message::{self, Head, Kind, Message};
 use resolver_core::feed::{FeedError, Topic};
 use resolver_core::life::message::{MAX_BEACON, open_beacon, open_notice};
 use resolver_core::life::{
-    Beacon, Birth, Certificate, Coordinate, NodeTopic, NodeTopicKind, Notice, Place, Presence, ServiceReport,
-    Speaker, State, Trust, ZoneState,
+    Beacon, Birth, Certificate, Coordinate, Instruction, NodeError, NodeTopic, NodeTopicKind, Notice,
+    OperatorTopic, Order, Place, Presence, ServiceReport, Speaker, State, Trust, ZoneState, open_orders,
+    open_revocations,
 };
 use resolver_core::wire::Name;
 
@@ -22,6 +23,10 @@ pub(super) struct Fleet {
     pub(super) payload_limit: Option<u32>,
     /// By region and name.
     nodes: BTreeMap<(String, String), Node>,
+    /// By node.
+    orders: BTreeMap<String, Given>,
+    /// Serial numbers of certificates that hold no more, and that of the list.
+    revoked: (u64, BTreeSet<u64>),
     /// Zones that nodes have told of, over all nodes.
     told: usize,
     /// Last beacons of nodes whose births did not come yet: a broker may deliver them in either order.
@@ -36,6 +41,14 @@ pub(super) struct Fleet {
 pub(super) struct Zone {
     keys: Vec<VerifyingKey>,
     pub(super) head: Option<Head>,
+}
+
+/// What is ordered of a node.
+#[derive(Default)]
+pub(super) struct Given {
+    serial: u64,
+    /// Service (none: all that have no order of their own), order, and Unix seconds of its end (0: none).
+    pub(super) instructions: Vec<(Option<String>, Order, u64)>,
 }
 
 /// A beacon that nobody can verify yet.
@@ -95,6 +108,8 @@ pub(super) enum Condition {
     Silent,
     Asleep,
     Dead,
+    /// Its certificate holds no more.
+    Revoked,
 }
 
 impl Condition {
@@ -104,6 +119,7 @@ impl Condition {
             Self::Silent => "silent",
             Self::Asleep => "asleep",
             Self::Dead => "dead",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -122,6 +138,8 @@ impl Fleet {
             zones,
             payload_limit,
             nodes: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            revoked: Default::default(),
             told: 0,
             early: BTreeMap::new(),
             refused: BTreeMap::new(),
@@ -146,6 +164,11 @@ impl Fleet {
         self.nodes.iter().map(|((region, name), node)| (region.as_str(), name.as_str(), node))
     }
 
+    /// What is ordered of the node called `name`.
+    pub(super) fn orders(&self, name: &str) -> Option<&Given> {
+        self.orders.get(name)
+    }
+
     pub(super) fn refused(&self) -> impl Iterator<Item = (&str, &str)> {
         self.refused.iter().map(|(topic, reason)| (topic.as_str(), reason.as_str()))
     }
@@ -157,6 +180,9 @@ impl Fleet {
 
     /// How `node` is.
     pub(super) fn condition(&self, node: &Node, now: Instant) -> Condition {
+        if self.revoked.1.contains(&node.certificate_serial) {
+            return Condition::Revoked;
+        }
         match node.presence.state() {
             State::Asleep => Condition::Asleep,
             State::Dead => Condition::Dead,
@@ -197,6 +223,7 @@ impl Fleet {
                     self.told -= known.as_ref().map_or(0, |known| known.zones.len());
                     return known.is_some() | self.refused.remove(topic).is_some();
                 }
+                // A revoked one is shown as such.
                 let trust = Trust { operators: &self.operators, revoked: &[], wall };
                 let notice = open_notice(&trust, region, node, payload).map_err(|error| error.to_string());
                 let result = notice.and_then(|notice| self.notice(&key, &notice));
@@ -225,6 +252,9 @@ impl Fleet {
                         return false;
                     }
                 }
+            }
+            None if let Some(topic) = OperatorTopic::parse(&self.root, topic) => {
+                self.operator_message(topic, payload).map_err(|error| error.to_string())
             }
             None => match Topic::parse(&self.root, topic) {
                 Some(Topic::Head { zone }) if !payload.is_empty() => {
@@ -262,6 +292,43 @@ impl Fleet {
             Notice::Sleep(end) | Notice::Death(end) => node.ended_by = Some(end.speaker),
         }
         Ok(true)
+    }
+
+    fn operator_message(&mut self, topic: OperatorTopic<'_>, payload: &[u8]) -> Result<bool, NodeError> {
+        match topic {
+            OperatorTopic::Orders(node) if payload.is_empty() => {
+                Ok(self.orders.remove(node.as_str()).is_some())
+            }
+            OperatorTopic::Orders(node) => {
+                let orders = open_orders(&self.operators, node, payload)?;
+                if self.orders.len() >= MAX_NODES && !self.orders.contains_key(node.as_str()) {
+                    return Ok(false);
+                }
+                let known = self.orders.entry(node.as_str().to_owned()).or_default();
+                if orders.serial < known.serial {
+                    return Err(NodeError::Outdated);
+                }
+                let is_news = orders.serial > known.serial;
+                let instructions = orders.instructions.map(|Instruction { service, order, until }| {
+                    (service.map(|service| service.as_str().to_owned()), order, until)
+                });
+                *known = Given { serial: orders.serial, instructions: instructions.collect() };
+                Ok(is_news)
+            }
+            OperatorTopic::Revocations if payload.is_empty() => {
+                let before = std::mem::take(&mut self.revoked);
+                Ok(!before.1.is_empty())
+            }
+            OperatorTopic::Revocations => {
+                let list = open_revocations(&self.operators, payload)?;
+                if list.serial < self.revoked.0 {
+                    return Err(NodeError::Outdated);
+                }
+                let is_news = list.serial > self.revoked.0;
+                self.revoked = (list.serial, list.certificates.map(|revoked| revoked.serial).collect());
+                Ok(is_news)
+            }
+        }
     }
 
     fn head(&mut self, zone: &Name, payload: &[u8]) -> Result<bool, FeedError> {

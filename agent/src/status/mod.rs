@@ -1,9 +1,9 @@
 //! `fingerpost status`: what the broker tells of the whole fleet.
 //!
-//! It only reads: births and ends (retained), beacons as they come, and the heads of the zones whose keys it has.
+//! It only reads: births and ends (retained), beacons as they come, orders and revocations, and the heads of the zones whose
+//! keys it has.
 //! What is not authentic is listed apart, with the reason.
 
-mod config;
 mod fleet;
 mod show;
 
@@ -16,11 +16,11 @@ use std::process::ExitCode;
 use std::time::{Duration as Time, Instant, SystemTime};
 
 use resolver_core::feed::Topic;
-use resolver_core::life::NodeTopicKind;
-use tokio::time::{sleep, timeout};
+use resolver_core::life::{NodeTopicKind, OperatorTopic};
+use tokio::time::timeout;
 
-use crate::mqtt::{self, Client, Event, Events, Unsent};
-use config::Setup;
+use crate::mqtt::{Client, Event, Events};
+use crate::visitor::{self, RETAINED_TIME, SETTLE, Setup, Visitor};
 use fleet::Fleet;
 
 /// What is asked.
@@ -55,7 +55,9 @@ pub enum Duration {
 
 /// Asks and answers. Fails if the configuration cannot be used or the broker is not reached.
 pub fn run(question: &Question<'_>) -> ExitCode {
-    let outcome = config::load(question.config, question.operators).and_then(|setup| {
+    let Question { config, operators, .. } = *question;
+    let visitor = Visitor { purpose: "status", config, operators, operator: None };
+    let outcome = visitor::load(&visitor).and_then(|setup| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -73,20 +75,12 @@ pub fn run(question: &Question<'_>) -> ExitCode {
 
 async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
     let Setup { settings, root, trust, zones, payload_limit } = setup;
-    let (host, port) = (settings.host.clone(), settings.port);
-    let (client, mut events) = mqtt::connect(settings);
-    let unreachable = |reason: &str| {
-        format!(
-            "the broker {host}:{port} is not reached: {reason}\n  remedy: see that it runs and that [broker] is right: \
-             host, port, user, password, TLS"
-        )
-    };
+    let (client, mut events) = visitor::connect(settings).await?;
     let mut watching = Watching {
         fleet: Fleet::new(root, trust, zones, payload_limit),
         up_at: None,
         changed_at: Instant::now(),
     };
-    connected(&mut events).await.map_err(|reason| unreachable(&reason))?;
     watching.subscribe(&client).await?;
     match question.duration {
         Duration::Once(patience) => {
@@ -96,30 +90,6 @@ async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
         }
         Duration::Watch => watching.go_on(question.form, &client, &mut events).await,
     }
-}
-
-/// Waits for the first connection; the error is the last reason why there is none.
-async fn connected(events: &mut Events) -> Result<(), String> {
-    let mut last_reason = "no answer".to_owned();
-    let result = timeout(CONNECT_PATIENCE, async {
-        let mut failures = 0;
-        loop {
-            match events.recv().await {
-                Some(Event::Up) => return Some(()),
-                Some(Event::Down(reason)) => {
-                    last_reason = reason;
-                    failures += 1;
-                    if failures == CONNECT_ATTEMPTS {
-                        return None;
-                    }
-                }
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    })
-    .await;
-    result.ok().flatten().ok_or(last_reason)
 }
 
 struct Watching {
@@ -139,20 +109,13 @@ impl Watching {
         self.fleet.connected(now);
         let root = self.fleet.root();
         let of_nodes = [NodeTopicKind::Notice, NodeTopicKind::Beacon].map(|kind| kind.filter(root, None));
+        let of_operators = OperatorTopic::filter(root);
         let mut filters: Vec<String> =
-            of_nodes.into_iter().flatten().map(|filter| filter.as_str().into()).collect();
+            of_nodes.into_iter().flatten().chain(of_operators).map(|filter| filter.as_str().into()).collect();
         let heads = self.fleet.zones().map(|zone| Topic::Head { zone: zone.clone() }.format(root));
         filters.extend(heads.flatten().map(|filter| filter.as_str().to_owned()));
         for filter in filters {
-            loop {
-                match client.subscribe(&filter, true) {
-                    Ok(()) => break,
-                    Err(Unsent::Busy) => sleep(SETTLE).await,
-                    // The next connection subscribes anew.
-                    Err(Unsent::Offline) => return Ok(()),
-                    Err(error) => return Err(format!("cannot subscribe to {filter}: {error}")),
-                }
-            }
+            visitor::subscribe(client, &filter).await?;
         }
         Ok(())
     }
@@ -236,14 +199,6 @@ fn unix_seconds() -> Option<u64> {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
-/// Either MQTT version, with a broker that just restarts in between.
-const CONNECT_ATTEMPTS: u32 = 4;
-/// A broker that drops packets is not waited for any longer.
-const CONNECT_PATIENCE: Time = Time::from_secs(10);
-/// What is retained comes within this, on a link that is not worse than most.
-const RETAINED_TIME: Time = Time::from_secs(1);
-/// Nothing more comes where nothing came for so long.
-const SETTLE: Time = Time::from_millis(200);
 /// People read no faster.
 const REDRAW: Time = Time::from_millis(500);
 /// Ages and silence change without messages.

@@ -6,11 +6,12 @@ use std::time::Instant;
 use data_encoding::HEXLOWER;
 use resolver_core::feed::follow::Phase;
 use resolver_core::feed::{Digest, Head, Position};
-use resolver_core::life::{Coordinate, ServiceReport, ServiceState, Speaker, ZoneState};
+use resolver_core::life::{Coordinate, Order, ServiceReport, ServiceState, Speaker, ZoneState};
 use serde::Serialize;
 
 use super::fleet::{Condition, Fleet, Node};
 use crate::node::phase_name;
+use crate::orders::{order_name, time};
 
 /// Everything, in the form in which machines get it.
 #[derive(Serialize)]
@@ -39,6 +40,8 @@ struct NodeRow {
     starved: bool,
     last_reset: Option<String>,
     services: Vec<ServiceRow>,
+    /// What operators want of its services.
+    orders: Vec<OrderRow>,
     certificate_serial: u64,
     certificate_expiry: u64,
     uptime_seconds: Option<u64>,
@@ -65,6 +68,15 @@ struct ServiceRow {
     state: Option<&'static str>,
     /// From 0 to 1.
     load: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct OrderRow {
+    /// None: all that have no order of their own.
+    service: Option<String>,
+    order: &'static str,
+    /// Unix seconds; none: no end.
+    until: Option<u64>,
 }
 
 /// Microseconds.
@@ -164,6 +176,14 @@ impl NodeRow {
                 let states = if states.len() == birth.services.len() { states } else { &[] };
                 let states = states.iter().map(Some).chain(std::iter::repeat(None));
                 birth.services.iter().zip(states).map(|(said, state)| ServiceRow::of(said, state)).collect()
+            }),
+            orders: fleet.orders(name).map_or_else(Vec::new, |given| {
+                let row = |(service, order, until): &(Option<String>, Order, u64)| OrderRow {
+                    service: service.clone(),
+                    order: order_name(*order),
+                    until: (*until != 0).then_some(*until),
+                };
+                given.instructions.iter().map(row).collect()
             }),
             certificate_serial: node.certificate_serial,
             certificate_expiry: node.certificate_expiry,
@@ -301,6 +321,7 @@ pub(super) fn table(report: &Report, complete: bool) -> String {
         out.extend(lines.next());
         for (line, node) in lines.zip(&report.nodes) {
             out.push_str(&line);
+            order_lines(&mut out, node);
             service_lines(&mut out, node);
             zone_lines(&mut out, node);
         }
@@ -365,6 +386,20 @@ impl NodeRow {
             or_dash(self.last_reset.clone()),
         ]
     }
+}
+
+/// What operators want of it.
+fn order_lines(out: &mut String, node: &NodeRow) {
+    let rows: Vec<_> = node
+        .orders
+        .iter()
+        .map(|OrderRow { service, order, until }| {
+            let service = service.clone().unwrap_or_else(|| "all services".into());
+            let until = until.map(|until| format!("until {}", time::shown(until)));
+            ["  ordered".into(), service, (*order).into(), until.unwrap_or_default()]
+        })
+        .collect();
+    out.extend(aligned(&rows));
 }
 
 /// Services that are not up, and nodes that this one finds dead.

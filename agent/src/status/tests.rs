@@ -9,8 +9,9 @@ use resolver_core::feed::message::seal_head;
 use resolver_core::feed::{Digest, Head, Position, Topic};
 use resolver_core::life::message::MAX_NOTICE;
 use resolver_core::life::{
-    Announcement, Coordinate, End, Identifier, Identity, Near, Report as Said, Service, ServiceReport,
-    ServiceState, Speaker, ZoneState, seal_beacon, seal_birth, seal_end,
+    Announcement, Coordinate, End, Identifier, Identity, Instruction, MAX_ORDERS, MAX_REVOCATIONS, Near,
+    Order, Report as Said, Revoked, Service, ServiceReport, ServiceState, Speaker, ZoneState, seal_beacon,
+    seal_birth, seal_end, seal_orders, seal_revocations,
 };
 use resolver_core::wire::Name;
 
@@ -267,6 +268,54 @@ fn json_says_the_same() {
     fleet.handle_message("fleet/n/eu/n1", &node.end(End::Death, 7), Some(now), None);
     let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
     assert_eq!(value["nodes"][0]["ended_by"], "node");
+}
+
+#[test]
+fn orders_and_revocations_are_shown_and_old_or_forged_ones_are_refused() {
+    let now = Instant::now();
+    let mut fleet = fleet(now);
+    let node = Node::new("n1", &key(1));
+    fleet.handle_message("fleet/n/eu/n1", &node.birth(7), Some(now), None);
+    let orders = |operator, serial, order| {
+        let mut out = vec![0; MAX_ORDERS];
+        let instructions = [
+            Instruction { service: None, order, until: 0 },
+            Instruction { service: Some(id("web")), order: Order::Disable, until: 1_924_365_659 },
+        ];
+        let length = seal_orders(&key(operator), id("n1"), serial, &instructions, &mut out).unwrap();
+        out[..length].to_vec()
+    };
+    let topic = "fleet/cfg/n1";
+    assert!(fleet.handle_message(topic, &orders(1, 5, Order::Drain), Some(now), None));
+    assert!(!fleet.handle_message(topic, &orders(1, 5, Order::Drain), Some(now), None), "no news");
+    let text = shown(&fleet, now);
+    assert!(text.contains("  ordered  all services  drained\n"), "{text}");
+    assert!(text.contains("  ordered  web           disabled  until 2030-12-24T18:00:59Z\n"), "{text}");
+    for (bad, reason) in [
+        (orders(1, 4, Order::ForceUp), "serial number is lower"),
+        (orders(3, 6, Order::ForceUp), "not signed by a trusted operator"),
+    ] {
+        assert!(fleet.handle_message(topic, &bad, Some(now), None));
+        let text = shown(&fleet, now);
+        assert!(text.contains("drained") && text.contains(reason), "{text}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
+    assert_eq!(value["nodes"][0]["orders"][1]["until"], 1_924_365_659);
+
+    let revocations = |serial, certificate| {
+        let mut out = vec![0; MAX_REVOCATIONS];
+        let list = [Revoked { serial: certificate, expiry: 0 }];
+        let length = seal_revocations(&key(1), serial, &list, &mut out).unwrap();
+        out[..length].to_vec()
+    };
+    let topic = "fleet/cfg/=revoked";
+    let state = |fleet: &Fleet| fleet.condition(fleet.nodes().next().unwrap().2, now);
+    assert!(fleet.handle_message(topic, &revocations(1, 76), Some(now), None));
+    assert_eq!(state(&fleet), Condition::Up, "another certificate");
+    assert!(fleet.handle_message(topic, &revocations(2, 77), Some(now), None));
+    assert_eq!(state(&fleet), Condition::Revoked);
+    assert!(fleet.handle_message(topic, &revocations(1, 76), Some(now), None), "listed as refused");
+    assert_eq!(state(&fleet), Condition::Revoked);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) enum Found {
     Missing {
         /// Labels of the closest encloser.
         encloser: usize,
+        /// The closest encloser.
+        parent: OwnerId,
     },
     /// The name is at or below a zone cut.
     Cut {
@@ -63,7 +65,7 @@ pub(super) fn find(store: &Store<'_>, zone: ZoneId, name: &Name, rtype: Rtype) -
             let wildcard = if flags.wildcard_child { store.child(owner, b"*") } else { None };
             return match wildcard {
                 Some(owner) => Found::Wildcard { owner, encloser: index },
-                None => Found::Missing { encloser: index },
+                None => Found::Missing { encloser: index, parent: owner },
             };
         };
         owner = child;

@@ -7,10 +7,13 @@
 
 use super::denial::Denial;
 use super::lookup::{Found, find};
+use super::responder::Client;
 use super::sections::{Sections, read_name};
+use super::steered::Place;
 use crate::records::{OwnerId, RRset, Store, ZoneId};
 use crate::view::View;
-use crate::wire::{ExtendedError, Rcode};
+use crate::wire::edns::ClientSubnet;
+use crate::wire::{ExtendedError, Malformed, Rcode};
 use crate::wire::{Name, Overflow, Owner, Query, Rtype, Section, Writer};
 
 /// CNAMEs that are followed for one query, synthesised ones included. Far over what anybody configures on
@@ -34,14 +37,46 @@ pub(super) enum Outcome {
     NotAuthoritative,
     /// The zone has no content yet.
     NotReady,
+    /// The name asks for EDNS Client Subnet, and the query's cannot be read (RFC 7871 section 7.1.2).
+    BadSubnet,
+}
+
+/// How a steered name was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Steered {
+    /// With endpoints that are eligible.
+    Eligible,
+    /// With others, by the policy `open`.
+    Open,
+    /// With what stands at another name.
+    Fallback,
+    /// Not at all.
+    Nothing,
+    /// A node's own name.
+    Node,
+}
+
+/// What a resolution came to.
+pub(super) struct Resolved {
+    pub(super) outcome: Outcome,
+    /// The Extended DNS Error that belongs to it.
+    pub(super) error: Option<ExtendedError>,
+    pub(super) steered: Option<Steered>,
+    /// The scope prefix length for EDNS Client Subnet, if that was looked at (RFC 7871 section 7.2.1).
+    pub(super) scope: Option<u8>,
 }
 
 /// How one reply comes about.
 pub(super) struct Resolution<'s, 'm, 'b> {
-    view: &'s View<'m>,
-    sections: Sections<'s, 'm, 'b>,
-    rtype: Rtype,
-    outcome: Outcome,
+    pub(super) view: &'s View<'m>,
+    pub(super) sections: Sections<'s, 'm, 'b>,
+    pub(super) rtype: Rtype,
+    pub(super) outcome: Outcome,
+    pub(super) client: Client,
+    /// EDNS Client Subnet, if the query has it.
+    pub(super) subnet: Option<Result<ClientSubnet, Malformed>>,
+    pub(super) steered: Option<Steered>,
+    pub(super) scope: Option<u8>,
     /// Where the owner of each CNAME stands in the reply.
     aliases: heapless::Vec<u16, { MAX_ALIASES + 1 }>,
     expansions: heapless::Vec<Expansion, { MAX_ALIASES + 1 }>,
@@ -58,41 +93,47 @@ struct Expansion {
 
 /// Where the question has got to.
 #[derive(Clone, Copy)]
-struct Subject<'n> {
-    zone: ZoneId,
-    name: &'n Name,
+pub(super) struct Subject<'n> {
+    pub(super) zone: ZoneId,
+    pub(super) name: &'n Name,
     /// The question's own name, not the target of an alias.
     is_question: bool,
 }
 
 /// What follows from one name.
 #[allow(clippy::large_enum_variant)] // there is no heap to box it in
-enum Step {
+pub(super) enum Step {
     Done,
     Follow(Name),
 }
 
 impl Resolution<'_, '_, '_> {
-    /// Resolves `query` from `view` into the reply that `writer` has begun, rcode, AA and TC included. Returns
-    /// what it came to, and the Extended DNS Error that belongs to it.
+    /// Resolves `query` of `client` from `view` into the reply that `writer` has begun, rcode, AA and TC included.
     ///
-    /// Work is bounded by [`MAX_ALIASES`] names of 127 labels and by the room in the reply.
+    /// Work is bounded by [`MAX_ALIASES`] names of 127 labels, by what one steered name may look at
+    /// ([`crate::steer::MOST_LOOKED_AT`]), and by the room in the reply.
     pub(super) fn run(
         view: &View<'_>,
         query: &Query,
+        client: Client,
+        subnet: Option<Result<ClientSubnet, Malformed>>,
         writer: &mut Writer<'_>,
-    ) -> (Outcome, Option<ExtendedError>) {
+    ) -> Resolved {
         let dnssec = query.edns.is_some_and(|edns| edns.dnssec_ok);
         let mut resolution = Resolution {
             view,
             sections: Sections::new(view.store(), writer, dnssec),
             rtype: query.rtype,
             outcome: Outcome::Answer,
+            client,
+            subnet,
+            steered: None,
+            scope: None,
             aliases: heapless::Vec::new(),
             expansions: heapless::Vec::new(),
         };
         let overflow = resolution.resolve(&query.name).is_err();
-        let Resolution { outcome, sections, aliases, .. } = resolution;
+        let Resolution { outcome, sections, aliases, steered, scope, .. } = resolution;
         let mut error = sections.error();
         if overflow {
             writer.set_truncated();
@@ -111,12 +152,13 @@ impl Resolution<'_, '_, '_> {
                 error = Some(ExtendedError::NOT_READY);
                 (Rcode::SERVFAIL, false)
             }
+            Outcome::BadSubnet => (Rcode::FORMERR, false),
         };
         writer.set_rcode(rcode);
         if authoritative {
             writer.set_authoritative();
         }
-        (outcome, error)
+        Resolved { outcome, error, steered, scope }
     }
 }
 
@@ -151,7 +193,12 @@ impl<'s, 'm> Resolution<'s, 'm, '_> {
         match find(self.store(), subject.zone, subject.name, self.rtype) {
             Found::Exact(owner) => self.matched(subject, owner, None),
             Found::Wildcard { owner, encloser } => self.matched(subject, owner, Some(encloser)),
-            Found::Missing { encloser } => {
+            Found::Missing { encloser, parent } => {
+                if encloser + 1 == subject.name.label_count()
+                    && let Some(step) = self.steer_below(subject, parent)
+                {
+                    return step;
+                }
                 self.outcome = Outcome::NameError;
                 self.negative(subject, Denial::Name { encloser })
             }
@@ -177,6 +224,11 @@ impl<'s, 'm> Resolution<'s, 'm, '_> {
             }
             self.note_expansion(subject.zone, at, encloser);
             return Ok(Step::Done);
+        }
+        if let Some(rrset) = self.store().rrset(owner, Rtype::STEER)
+            && let Some(step) = self.steer(subject, Place { owner, encloser }, rrset)
+        {
+            return step;
         }
         let Some(rrset) = self.store().rrset(owner, Rtype::CNAME) else {
             self.outcome = Outcome::NoData;
@@ -248,16 +300,19 @@ impl<'s, 'm> Resolution<'s, 'm, '_> {
     }
 
     /// SOA with the TTL of RFC 2308 section 3, and the proof. (A zone without SOA cannot be published.)
-    fn negative(&mut self, subject: Subject<'_>, denial: Denial) -> Result<Step, Overflow> {
+    pub(super) fn negative(&mut self, subject: Subject<'_>, denial: Denial) -> Result<Step, Overflow> {
         self.put_expansion_proofs()?;
-        let Subject { zone, name, .. } = subject;
-        let (apex, apex_name) = (self.store().apex(zone), self.store().apex_name(zone));
-        if let Some(soa) = self.store().rrset(apex, Rtype::SOA) {
-            let owner = subject.ancestor(apex_name.label_count(), apex_name);
-            self.sections.put(Section::Authority, owner, apex, soa, soa.ttl.min(minimum(soa)))?;
-        }
-        self.sections.put_denial(zone, name, denial)?;
+        self.put_soa(subject)?;
+        self.sections.put_denial(subject.zone, subject.name, denial)?;
         Ok(Step::Done)
+    }
+
+    pub(super) fn put_soa(&mut self, subject: Subject<'_>) -> Result<(), Overflow> {
+        let zone = subject.zone;
+        let (apex, apex_name) = (self.store().apex(zone), self.store().apex_name(zone));
+        let Some(soa) = self.store().rrset(apex, Rtype::SOA) else { return Ok(()) };
+        let owner = subject.ancestor(apex_name.label_count(), apex_name);
+        self.sections.put(Section::Authority, owner, apex, soa, soa.ttl.min(minimum(soa)))
     }
 
     fn put_expansion_proofs(&mut self) -> Result<(), Overflow> {
@@ -291,7 +346,7 @@ impl<'s, 'm> Resolution<'s, 'm, '_> {
 }
 
 impl<'n> Subject<'n> {
-    fn owner(self) -> Owner<'n> {
+    pub(super) fn owner(self) -> Owner<'n> {
         if self.is_question { Owner::Question } else { Owner::Name(self.name) }
     }
 
@@ -303,7 +358,7 @@ impl<'n> Subject<'n> {
 
 /// The zone that answers for `name`. DS belongs to the parent's side of a cut; a node that has only the
 /// child's answers from that (RFC 4035 section 3.1.4.1).
-fn zone_for(store: &Store<'_>, name: &Name, rtype: Rtype) -> Option<ZoneId> {
+pub(super) fn zone_for(store: &Store<'_>, name: &Name, rtype: Rtype) -> Option<ZoneId> {
     let parent = if rtype == Rtype::DS { store.closest_zone(name, true) } else { None };
     parent.or_else(|| store.closest_zone(name, false))
 }

@@ -3,10 +3,11 @@
 
 use core::net::IpAddr;
 
-use super::resolve::{Outcome, Resolution};
+use super::resolve::{Outcome, Resolution, Steered};
 use crate::view::View;
+use crate::wire::edns::{ClientSubnet, Options};
 use crate::wire::{
-    Class, Edns, ExtendedError, Header, Opcode, Overflow, Query, QueryError, Rcode, Rtype, Writer,
+    Class, Edns, ExtendedError, Header, Malformed, Opcode, Overflow, Query, QueryError, Rcode, Rtype, Writer,
 };
 
 /// How the query came.
@@ -64,6 +65,13 @@ pub struct Counters {
     pub refused_transfer: u64,
     pub refused_class: u64,
     pub badvers: u64,
+    /// Of the answers, those with eligible endpoints of a steered name; by the policy `open`; by another name; and of nodes' own names.
+    pub steered: u64,
+    pub steered_open: u64,
+    pub steered_fallback: u64,
+    pub steered_node: u64,
+    /// Steered names without any endpoint: these count as `nodata`.
+    pub steered_nothing: u64,
     pub truncated: u64,
     pub ignored_short: u64,
     pub ignored_response: u64,
@@ -102,7 +110,6 @@ impl Responder {
         transport: Transport,
         out: &mut [u8],
     ) -> Reply {
-        let _ = client;
         match transport {
             Transport::Udp => self.counters.udp_queries += 1,
             Transport::Tcp => self.counters.tcp_queries += 1,
@@ -111,7 +118,10 @@ impl Responder {
         let mut read = Query::EMPTY;
         let reply = match read.read_over(Opcode::QUERY, query) {
             Ok(()) => match refusal(&read) {
-                None => self.resolve(view, &read, transport, out),
+                None => {
+                    let subnet = subnet(query.get(read.options.clone()).unwrap_or_default());
+                    self.resolve(view, &read, client, subnet, transport, out)
+                }
                 Some(refusal) => self.refuse(&read, refusal, transport, out),
             },
             Err(QueryError::Short) => {
@@ -147,14 +157,26 @@ impl Responder {
         &mut self,
         view: &View<'_>,
         query: &Query,
+        client: Client,
+        subnet: Option<Result<ClientSubnet, Malformed>>,
         transport: Transport,
         out: &mut [u8],
     ) -> Result<usize, Overflow> {
-        let mut begun = self.begin(query, transport, out);
+        let subnet_room = if subnet.is_some() { ClientSubnet::MAX_LEN } else { 0 };
+        let mut begun = self.begin(query, transport, subnet_room, out);
         let writer = begun.as_mut().map_err(|overflow| *overflow)?;
-        let (outcome, error) = Resolution::run(view, query, writer);
+        let resolved = Resolution::run(view, query, client, subnet, writer);
         let counters = &mut self.counters;
-        *match outcome {
+        if let Some(steered) = resolved.steered {
+            *match steered {
+                Steered::Eligible => &mut counters.steered,
+                Steered::Open => &mut counters.steered_open,
+                Steered::Fallback => &mut counters.steered_fallback,
+                Steered::Nothing => &mut counters.steered_nothing,
+                Steered::Node => &mut counters.steered_node,
+            } += 1;
+        }
+        *match resolved.outcome {
             Outcome::Answer => &mut counters.noerror,
             Outcome::NoData => &mut counters.nodata,
             Outcome::NameError => &mut counters.nxdomain,
@@ -162,11 +184,14 @@ impl Responder {
             Outcome::TooLong => &mut counters.yxdomain,
             Outcome::NotAuthoritative => &mut counters.refused_not_authoritative,
             Outcome::NotReady => &mut counters.servfail,
+            Outcome::BadSubnet => &mut counters.formerr,
         } += 1;
         if writer.is_truncated() {
             counters.truncated += 1;
         }
-        self.end(query, writer, error)
+        let subnet =
+            resolved.scope.zip(subnet.and_then(Result::ok)).map(|(scope, subnet)| subnet.reply(scope));
+        self.end(query, writer, resolved.error, subnet.as_deref())
     }
 
     fn refuse(
@@ -176,7 +201,7 @@ impl Responder {
         transport: Transport,
         out: &mut [u8],
     ) -> Result<usize, Overflow> {
-        let mut begun = self.begin(query, transport, out);
+        let mut begun = self.begin(query, transport, 0, out);
         let writer = begun.as_mut().map_err(|overflow| *overflow)?;
         let counters = &mut self.counters;
         let (counter, rcode, error) = match refusal {
@@ -190,7 +215,7 @@ impl Responder {
         };
         *counter += 1;
         writer.set_rcode(rcode);
-        self.end(query, writer, error)
+        self.end(query, writer, error, None)
     }
 
     /// Begins the reply. Its writer is best left where it is: to move it takes as long as to write a record.
@@ -198,6 +223,7 @@ impl Responder {
         &self,
         query: &Query,
         transport: Transport,
+        subnet_room: usize,
         out: &'b mut [u8],
     ) -> Result<Writer<'b>, Overflow> {
         let limit = match (transport, &query.edns) {
@@ -205,7 +231,7 @@ impl Responder {
             (Transport::Udp, None) => usize::from(Edns::MIN_PAYLOAD),
             (Transport::Udp, Some(edns)) => edns.reply_limit().min(self.udp_limit.into()),
         };
-        let opt_room = if query.edns.is_some() { Edns::OPT_LEN + Edns::ERROR_LEN } else { 0 };
+        let opt_room = if query.edns.is_some() { Edns::OPT_LEN + Edns::ERROR_LEN + subnet_room } else { 0 };
         Writer::reply(out, query, limit, opt_room)
     }
 
@@ -214,12 +240,22 @@ impl Responder {
         query: &Query,
         writer: &mut Writer<'_>,
         error: Option<ExtendedError>,
+        subnet: Option<&[u8]>,
     ) -> Result<usize, Overflow> {
         if let Some(edns) = &query.edns {
-            writer.opt(self.udp_limit, edns, error)?;
+            writer.opt_with(self.udp_limit, edns, error, subnet.unwrap_or_default())?;
         }
         Ok(writer.finish())
     }
+}
+
+/// EDNS Client Subnet among the options of a query (RFC 7871 section 6).
+fn subnet(options: &[u8]) -> Option<Result<ClientSubnet, Malformed>> {
+    // Their framing was checked with the query.
+    Options::new(options)
+        .flatten()
+        .find(|(code, _)| *code == ClientSubnet::CODE)
+        .map(|(_, data)| ClientSubnet::read(data))
 }
 
 fn refusal(query: &Query) -> Option<Refusal> {

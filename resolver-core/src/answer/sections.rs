@@ -6,6 +6,7 @@
 
 use super::lookup;
 use crate::records::{OwnerId, RRset, Rdata, Store, ZoneId};
+use crate::wire::writer::octets;
 use crate::wire::{Class, ExtendedError, Mark, Name, Overflow, Owner, Rtype, Section, Writer};
 
 /// RRsets that can be due twice in one reply: a DNAME and an NSEC or NSEC3 a step, and three more
@@ -114,6 +115,22 @@ impl<'s, 'm, 'b> Sections<'s, 'm, 'b> {
         })
     }
 
+    /// Puts a record that stands in no zone.
+    pub(super) fn put_made(
+        &mut self,
+        name: Owner<'_>,
+        rtype: Rtype,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> Result<(), Overflow> {
+        self.writer.record(Section::Answer, name, rtype, Class::IN, ttl, octets(rdata))
+    }
+
+    /// Where to go back to if what follows does not fit.
+    pub(super) fn mark(&self) -> Mark {
+        self.writer.mark()
+    }
+
     /// Puts the addresses of the name servers `servers` of `cut` which `zone` holds: those within the cut
     /// first, since without them nobody gets on.
     ///
@@ -217,7 +234,8 @@ impl<'s, 'm, 'b> Sections<'s, 'm, 'b> {
         self.writer.record(section, name, rtype, Class::IN, ttl, |room| rdata.copy_to(room))
     }
 
-    fn undo(&mut self, mark: Mark, overflow: Overflow) -> Overflow {
+    /// Goes back to `mark`.
+    pub(super) fn undo(&mut self, mark: Mark, overflow: Overflow) -> Overflow {
         self.writer.rollback(mark);
         overflow
     }

@@ -23,7 +23,7 @@ impl<'a> Identifier<'a> {
         self.0
     }
 
-    pub(super) fn from_octets(octets: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn from_octets(octets: &'a [u8]) -> Result<Self, Malformed> {
         core::str::from_utf8(octets).ok().and_then(Self::new).ok_or(Malformed)
     }
 }

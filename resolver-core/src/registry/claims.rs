@@ -6,12 +6,12 @@
 
 use super::Registry;
 use super::lists::Reasons;
-use super::memory::{Link, NodeSlot, ServiceSlot};
+use super::memory::{ACCUSES, Accuser, NodeSlot, ServiceSlot};
 use crate::life::Identifier;
 
 /// Whether enough observers claim `node` to be dead.
 pub(super) fn agree(node: &NodeSlot, observers: u8) -> bool {
-    let claims = node.accusers.iter().filter(|&&accuser| accuser != Link::NONE).count();
+    let claims = node.accusers.iter().filter(|&&accuser| accuser != Accuser::NONE).count();
     claims >= usize::from(observers)
 }
 
@@ -26,12 +26,12 @@ impl ServiceSlot {
 
 impl Registry<'_> {
     /// `accuser` claims `node` to be dead, or does no longer. More accusers than are needed are not kept.
-    pub(super) fn claim(&mut self, accuser: Link, node: usize, is_dead: bool) {
+    pub(super) fn claim(&mut self, accuser: Accuser, node: usize, is_dead: bool) {
         let Some(slot) = self.nodes.get_mut(node) else { return };
         let found = slot.accusers.iter().position(|&known| known == accuser);
-        let free = slot.accusers.iter().position(|&known| known == Link::NONE);
+        let free = slot.accusers.iter().position(|&known| known == Accuser::NONE);
         match (found, free) {
-            (Some(at), _) if !is_dead => slot.accusers[at] = Link::NONE,
+            (Some(at), _) if !is_dead => slot.accusers[at] = Accuser::NONE,
             (None, Some(at)) if is_dead => {
                 slot.accusers[at] = accuser;
                 self.counters.claims += 1;
@@ -54,15 +54,15 @@ impl Registry<'_> {
                 let _ = accused.push(node);
             }
         }
-        let accuser = Link::to(observer);
-        if self.nodes[observer].accuses > 0 {
+        let accuser = Accuser::node(observer);
+        if self.nodes[observer].has(ACCUSES) {
             for node in 0..self.node_top as usize {
                 if self.nodes[node].accusers.contains(&accuser) && !accused.contains(&node) {
                     self.claim(accuser, node, false);
                 }
             }
         }
-        self.nodes[observer].accuses = accused.len() as u8;
+        self.nodes[observer].set(ACCUSES, !accused.is_empty());
         for node in accused {
             self.claim(accuser, node, true);
         }
@@ -70,7 +70,7 @@ impl Registry<'_> {
 
     /// A node that is no more claims nothing.
     pub(super) fn withdraw_claims(&mut self, observer: usize) {
-        if self.nodes[observer].accuses > 0 {
+        if self.nodes[observer].has(ACCUSES) {
             self.hear_claims(observer, core::iter::empty());
         }
     }

@@ -65,26 +65,29 @@ fn kilometres(a: Place, b: Place) -> u32 {
     let square = |(a, b): (i64, i64)| u64::try_from((a - b) * (a - b)).unwrap_or(0);
     let chord: u64 = vector(a).into_iter().zip(vector(b)).map(square).sum::<u64>().isqrt();
     // Twice the arc sine of half the chord, as a series; at the antipodes, where it converges slowest, its sum is made up.
-    let c = chord.min(2 * UNIT as u64);
-    let c2 = c * c >> BITS;
-    let series = c
-        + (c * c2 >> BITS) / 24
-        + (c * (c2 * c2 >> BITS) >> BITS) * 3 / 640
-        + (c * (c2 * (c2 * c2 >> BITS) >> BITS) >> BITS) * 5 / 7_168;
-    (series * EARTH >> BITS) as u32
+    let c = i64::try_from(chord).unwrap_or(2 * UNIT).min(2 * UNIT);
+    let c2 = times(c, c);
+    let (c3, c5) = (times(c, c2), times(times(c, c2), c2));
+    let series = c + c3 / 24 + c5 * 3 / 640 + times(c5, c2) * 5 / 7_168;
+    ((series * EARTH) >> BITS) as u32
 }
 
 /// Fractional bits of sines and of unit vectors.
 const BITS: u32 = 20;
 const UNIT: i64 = 1 << BITS;
 /// Kilometres from its centre to its surface.
-const EARTH: u64 = 6_371;
+const EARTH: i64 = 6_371;
+
+/// A product of two numbers with fractional bits.
+fn times(a: i64, b: i64) -> i64 {
+    (a * b) >> BITS
+}
 
 /// Where a place is on the unit sphere.
 fn vector(place: Place) -> [i64; 3] {
     let (latitude, longitude) = (i64::from(place.latitude), i64::from(place.longitude));
     let flat = sine(latitude + QUARTER);
-    [flat * sine(longitude + QUARTER) >> BITS, flat * sine(longitude) >> BITS, sine(latitude)]
+    [times(flat, sine(longitude + QUARTER)), times(flat, sine(longitude)), sine(latitude)]
 }
 
 /// 90 degrees in units of a [`Place`].
@@ -96,9 +99,9 @@ fn sine(angle: i64) -> i64 {
     let angle = (angle + 2 * QUARTER).rem_euclid(4 * QUARTER) - 2 * QUARTER;
     // 4x(1 - |x|) with x in half turns.
     let x = angle * UNIT / (2 * QUARTER);
-    let parabola = 4 * (x * (UNIT - x.abs()) >> BITS);
+    let parabola = 4 * times(x, UNIT - x.abs());
     // 0.225 (y|y| - y) + y.
-    parabola + (((parabola * parabola.abs() >> BITS) - parabola) * 225 / 1_000)
+    parabola + (times(parabola, parabola.abs()) - parabola) * 225 / 1_000
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::memory::{BEACONS, EndpointSlot, FULL, HAS_COORDINATE, HAS_PLACE, Link
 use super::{NodeId, Registry};
 use crate::fleet::{Heard, Word};
 use crate::life::message::MAX_SERVICES;
-use crate::life::{Beacon, Birth, Identifier, Notice, Presence, Service, Speaker, State};
+use crate::life::{Beacon, Birth, Identifier, Notice, Orders, Presence, Service, Speaker, State};
 use crate::time::Instant;
 
 /// What a message changed.
@@ -192,7 +192,7 @@ impl Registry<'_> {
                 let name = self.services[usize::from(slot.service)].name;
                 name.as_bytes() == service.name.as_str().as_bytes() && slot.port == service.port
             };
-            *kept = old.iter().position(|at| is_same(at)).map(|place| old.swap_remove(place));
+            *kept = old.iter().position(is_same).map(|place| old.swap_remove(place));
         }
         for at in old {
             self.free_endpoint(at);
@@ -277,6 +277,27 @@ impl Registry<'_> {
         self.handle_sign(index, now);
         self.refresh(index);
         Ok(Learnt::Node(NodeId(index as u32)))
+    }
+
+    /// Takes in an operator's orders about a node; see [`crate::View::hear_orders`].
+    pub(crate) fn hear_orders(&mut self, orders: &Orders<'_>, wall: Option<u64>) -> Learnt {
+        let known = self.find_node(orders.node.as_str().as_bytes());
+        let Some(index) = known.filter(|&index| orders.serial >= self.nodes[index].orders) else {
+            self.counters.stale += 1;
+            return Learnt::Nothing;
+        };
+        self.counters.orders += u64::from(orders.serial > self.nodes[index].orders);
+        self.nodes[index].orders = orders.serial;
+        let mut link = self.nodes[index].endpoints;
+        while let Some(slot) = link.index().and_then(|at| self.endpoints.get_mut(at)) {
+            link = slot.sibling;
+            let service = self.services[usize::from(slot.service)].name;
+            if let Some(service) = Identifier::new(service.as_str()) {
+                slot.order = orders.order(service, wall);
+            }
+        }
+        self.refresh(index);
+        Learnt::Node(NodeId(index as u32))
     }
 
     fn presence(&self, index: usize) -> Presence {

@@ -2,11 +2,9 @@
 
 use core::fmt;
 
-use super::memory::{
-    DISABLED, DRAINED, EndpointSlot, FORCED_UP, FULL, Link, List, Listed, NodeSlot, OWN_END, Stage, V4, V6,
-};
+use super::memory::{EndpointSlot, FULL, Link, List, Listed, NodeSlot, OWN_END, Stage, V4, V6};
 use super::{Registry, claims};
-use crate::life::{ServiceState, State};
+use crate::life::{Order, ServiceState, State};
 use core::net::SocketAddr;
 
 /// Why an endpoint is not eligible.
@@ -90,23 +88,21 @@ impl NodeSlot {
         if self.stage == Stage::Held {
             reasons |= Reasons::HELD.0;
         }
-        if self.has(FORCED_UP) {
-            reasons &= Reasons::ENDED.0;
-        }
-        if self.has(DRAINED) {
-            reasons |= Reasons::DRAINED.0;
-        }
-        if self.has(DISABLED) {
-            reasons |= Reasons::DISABLED.0;
-        }
         reasons
     }
 }
 
 impl EndpointSlot {
     /// What comes first in a list: the nearer, then the one with the lower hash.
-    fn rank(&self) -> (u32, u32) {
+    pub(crate) fn rank(&self) -> (u32, u32) {
         (self.distance, self.identity)
+    }
+
+    /// What a client is to take for its weight: less during a slow start, but nothing only if the weight is 0.
+    pub(crate) fn effective_weight(&self) -> u16 {
+        let scaled = u32::from(self.weight) * u32::from(self.ramp) / u32::from(FULL);
+        // At most the weight.
+        (scaled as u16).max(u16::from(self.weight > 0))
     }
 
     fn is_present(&self) -> bool {
@@ -121,21 +117,26 @@ impl Registry<'_> {
         let Some(node) = self.nodes.get(index) else { return };
         let distance = self.distance_to(node);
         let node_reasons = node.reasons();
-        let is_claimed = claims::agree(node, self.rules.observers) && !node.has(FORCED_UP);
+        let is_claimed = claims::agree(node, self.rules.observers);
         let families = if node.ports[0] != 0 { V4 } else { 0 } | if node.ports[1] != 0 { V6 } else { 0 };
-        let (region, ramp, is_forced) = (node.region, node.ramp, node.has(FORCED_UP));
+        let (region, ramp) = (node.region, node.ramp);
         let mut link = node.endpoints;
         while let Some(at) = link.index() {
             let Some(slot) = self.endpoints.get(at) else { return };
             link = slot.sibling;
             let health = match slot.health {
-                _ if is_forced => 0,
                 ServiceState::Unknown | ServiceState::Up => 0,
                 ServiceState::Down => Reasons::FAILING.0,
                 ServiceState::Draining => Reasons::DRAINED.0,
             };
-            let mut reasons = node_reasons | health;
-            if is_claimed && reasons == 0 {
+            let mut reasons = match slot.order {
+                Order::AsChecked => node_reasons | health,
+                Order::Drain => node_reasons | health | Reasons::DRAINED.0,
+                Order::Disable => node_reasons | health | Reasons::DISABLED.0,
+                // Only the node's own word outweighs it.
+                Order::ForceUp => node_reasons & Reasons::ENDED.0,
+            };
+            if is_claimed && reasons == 0 && slot.order != Order::ForceUp {
                 // Which of the two is for the quota; what is out stays out.
                 let claimed = slot.reasons & Reasons::CLAIMED.0;
                 reasons = if claimed != 0 { claimed } else { Reasons::KEPT.0 };

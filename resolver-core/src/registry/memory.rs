@@ -7,13 +7,13 @@
 //! regions    names with a count of who uses them
 //! ```
 
-use crate::life::{Coordinate, MAX_IDENTIFIER};
+use crate::life::{Coordinate, MAX_IDENTIFIER, Order};
 use crate::time::Instant;
 
 /// Memory lent to a [`super::Registry`] for its life. All `EMPTY`; a node takes a slot, and one endpoint slot for each of
 /// its services.
 pub struct Memory<'m> {
-    /// Nodes known at a time, ended ones included; the own one is one of them.
+    /// Nodes known at a time, ended ones included; the own one is one of them. At most 65,534.
     pub nodes: &'m mut [NodeSlot],
     /// Endpoints known at a time.
     pub endpoints: &'m mut [EndpointSlot],
@@ -32,16 +32,28 @@ pub struct Link(u32);
 impl Link {
     /// None.
     pub const NONE: Self = Self(0);
-    /// No slot, but not none: what this node itself claims.
-    pub(super) const SELF: Self = Self(u32::MAX);
-
     pub(super) fn to(index: usize) -> Self {
         // Slots are cut to fewer than 2^32 - 1.
         Self(index as u32 + 1)
     }
 
-    pub(super) fn index(self) -> Option<usize> {
+    pub(crate) fn index(self) -> Option<usize> {
         (self.0 as usize).checked_sub(1)
+    }
+}
+
+/// Who claims a node to be dead: a node's slot number and one; 0 is nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Accuser(u16);
+
+impl Accuser {
+    pub(super) const NONE: Self = Self(0);
+    /// This node itself.
+    pub(super) const SELF: Self = Self(u16::MAX);
+
+    pub(super) fn node(index: usize) -> Self {
+        // Slots of nodes are cut to `MOST_NODES`.
+        Self(index as u16 + 1)
     }
 }
 
@@ -77,6 +89,8 @@ impl Label {
 #[derive(Clone, Debug)]
 pub struct NodeSlot {
     pub(super) incarnation: u64,
+    /// Serial number of the operator's orders that hold; 0: none were heard.
+    pub(super) orders: u64,
     /// When something is to be done about it, see [`Stage`]; zero: never.
     pub(super) due: Instant,
     pub(super) key: [u8; 32],
@@ -100,7 +114,7 @@ pub struct NodeSlot {
     /// The first of its endpoints.
     pub(super) endpoints: Link,
     /// Nodes that claim it to be dead.
-    pub(super) accusers: [Link; ACCUSERS],
+    pub(super) accusers: [Accuser; ACCUSERS],
     /// See [`super::Registry::find_region`].
     pub(super) region: u16,
     pub(super) name: Label,
@@ -114,14 +128,12 @@ pub struct NodeSlot {
     pub(super) ramp: u8,
     /// Probes without answer in a row.
     pub(super) tries: u8,
-    /// How many nodes it claims to be dead.
-    pub(super) accuses: u8,
 }
 
 /// Observers that are kept for a node: as many as have to agree at most.
 pub(super) const ACCUSERS: usize = 2;
 /// A slow start that is over.
-pub(super) const FULL: u8 = 16;
+pub(crate) const FULL: u8 = 16;
 
 /// The birth named a place.
 pub(super) const HAS_PLACE: u8 = 1;
@@ -129,10 +141,8 @@ pub(super) const HAS_PLACE: u8 = 1;
 pub(super) const HAS_COORDINATE: u8 = 2;
 /// A beacon of this incarnation was heard: silence means something.
 pub(super) const BEACONS: u8 = 4;
-/// An operator's orders.
-pub(super) const DRAINED: u8 = 8;
-pub(super) const DISABLED: u8 = 16;
-pub(super) const FORCED_UP: u8 = 32;
+/// It claims some nodes to be dead.
+pub(super) const ACCUSES: u8 = 8;
 /// Its end was its own word.
 pub(super) const OWN_END: u8 = 64;
 
@@ -157,6 +167,7 @@ impl NodeSlot {
     /// An unused slot.
     pub const EMPTY: Self = Self {
         incarnation: 0,
+        orders: 0,
         due: Instant::from_micros(0),
         key: [0; 32],
         v4: [0; 4],
@@ -170,7 +181,7 @@ impl NodeSlot {
         flap_from: 0,
         next: Link::NONE,
         endpoints: Link::NONE,
-        accusers: [Link::NONE; ACCUSERS],
+        accusers: [Accuser::NONE; ACCUSERS],
         region: 0,
         name: Label::EMPTY,
         state: crate::life::State::Unknown,
@@ -180,7 +191,6 @@ impl NodeSlot {
         ends: 0,
         ramp: 0,
         tries: 0,
-        accuses: 0,
     };
 
     pub(super) fn has(&self, flag: u8) -> bool {
@@ -196,29 +206,31 @@ impl NodeSlot {
 #[derive(Clone, Debug)]
 pub struct EndpointSlot {
     /// The next one of its list.
-    pub(super) next: Link,
+    pub(crate) next: Link,
     /// See [`super::distance`]: in microseconds, or a rank above all of them.
-    pub(super) distance: u32,
+    pub(crate) distance: u32,
     /// A hash of node, service and port that is the same everywhere.
-    pub(super) identity: u32,
-    pub(super) node: u32,
-    pub(super) capacity: u32,
-    pub(super) weight: u16,
-    pub(super) region: u16,
+    pub(crate) identity: u32,
+    pub(crate) node: u32,
+    pub(crate) capacity: u32,
+    pub(crate) weight: u16,
+    pub(crate) region: u16,
     /// Why it is not eligible: see [`super::Reasons`]; 0: it is.
-    pub(super) reasons: u8,
+    pub(crate) reasons: u8,
     /// Of the node's slow start.
-    pub(super) ramp: u8,
-    pub(super) load: u8,
+    pub(crate) ramp: u8,
+    pub(crate) load: u8,
     /// [`V4`], [`V6`].
-    pub(super) families: u8,
+    pub(crate) families: u8,
     pub(super) previous: Link,
     /// The next one of its node, or the next free slot.
     pub(super) sibling: Link,
     pub(super) service: u16,
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// What its node's beacon says of it.
     pub(super) health: crate::life::ServiceState,
+    /// What an operator wants of it.
+    pub(super) order: Order,
     pub(super) listed: Listed,
 }
 
@@ -255,6 +267,7 @@ impl EndpointSlot {
         service: 0,
         port: 0,
         health: crate::life::ServiceState::Unknown,
+        order: Order::AsChecked,
         listed: Listed::Nowhere,
     };
 }

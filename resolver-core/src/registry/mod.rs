@@ -45,7 +45,7 @@ pub use hear::{HearError, Learnt};
 pub use lists::Reasons;
 use memory::Label;
 pub use memory::{EndpointSlot, Link, Memory, NodeSlot, RegionSlot, ServiceSlot};
-pub(crate) use memory::{V4, V6};
+pub(crate) use memory::{FULL, V4, V6};
 pub use timing::{Outcome, Suspect};
 
 /// A node in this registry. It stays the same while the node is known; of a node that made room for another it may come
@@ -107,19 +107,6 @@ impl Default for Settings<'_> {
     }
 }
 
-/// An operator's order about a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// None.
-    Free,
-    /// No new clients: not in answers, unless nothing else is there.
-    Drain,
-    /// Never in answers.
-    Disable,
-    /// In answers whatever checks, claims and Wills say; only the node's own word ends it.
-    ForceUp,
-}
-
 /// What was heard and decided so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RegistryCounters {
@@ -141,6 +128,8 @@ pub struct RegistryCounters {
     pub stale: u64,
     /// Beacons of nodes whose key is another one by now.
     pub unknown: u64,
+    /// Orders of operators that were news.
+    pub orders: u64,
     /// Births for which there was no room.
     pub full: u64,
     /// Ended nodes that made room.
@@ -158,8 +147,7 @@ pub struct RegistryCounters {
 /// Nodes, their services and where they are.
 ///
 /// Getters: `node`, `nodes`, `endpoints`, `suspects`, `usage`, `counters`. Something happened: `hear` (through
-/// [`crate::View::hear`]), `handle_link`, `handle_probe`, `handle_timeout`. Mutators: `set_distance`, `set_own_coordinate`,
-/// `set_order`. What is to be done: `poll_suspect`, `poll_at`. Late and spurious calls are harmless.
+/// [`crate::View::hear`]), `handle_link`, `handle_probe`, `handle_timeout`. Mutators: `set_distance`, `set_own_coordinate`. What is to be done: `poll_suspect`, `poll_at`. Late and spurious calls are harmless.
 pub struct Registry<'m> {
     nodes: &'m mut [NodeSlot],
     endpoints: &'m mut [EndpointSlot],
@@ -283,7 +271,7 @@ impl<'m> Registry<'m> {
     /// An empty registry in `memory` (all `EMPTY`); `seed` keys its hash against flooding. The own region takes a slot.
     pub fn new(memory: Memory<'m>, settings: &Settings<'_>, seed: u64) -> Self {
         let most = usize::try_from(u32::MAX - 2).unwrap_or(usize::MAX);
-        let (nodes, endpoints) = (memory.nodes.len().min(most), memory.endpoints.len().min(most));
+        let (nodes, endpoints) = (memory.nodes.len().min(MOST_NODES), memory.endpoints.len().min(most));
         let (services, regions) =
             (memory.services.len().min(MOST_NAMES), memory.regions.len().min(MOST_NAMES));
         let name = settings.node.map_or(Label::EMPTY, |node| Label::new(node.as_str().as_bytes()));
@@ -354,7 +342,7 @@ impl<'m> Registry<'m> {
     /// What is known of a node; `None` if its slot is free.
     pub fn node(&self, id: NodeId) -> Option<Node<'_>> {
         let slot = self.nodes.get(id.index()).filter(|slot| !slot.name.as_bytes().is_empty())?;
-        let accusers = slot.accusers.iter().filter(|&&accuser| accuser != Link::NONE).count();
+        let accusers = slot.accusers.iter().filter(|&&accuser| accuser != memory::Accuser::NONE).count();
         Some(Node {
             id,
             name: slot.name.as_str(),
@@ -369,7 +357,7 @@ impl<'m> Registry<'m> {
             load: slot.load,
             has_services: slot.endpoints != Link::NONE,
             accusers: accusers as u8,
-            is_accused_here: slot.accusers.contains(&Link::SELF),
+            is_accused_here: slot.accusers.contains(&memory::Accuser::SELF),
         })
     }
 
@@ -398,17 +386,31 @@ impl<'m> Registry<'m> {
 
     /// The endpoints of a service in order of distance: those that are eligible, then the rest. Bounded by their number.
     pub fn endpoints(&self, service: Identifier<'_>) -> impl Iterator<Item = Endpoint<'_>> {
-        let service = self.find_service(service.as_str().as_bytes());
-        let firsts = service.map_or([Link::NONE; 2], |slot| {
-            let slot = &self.services[slot];
-            [slot.eligible.first, slot.rest.first]
-        });
+        let firsts = self.lists(service.as_str().as_bytes()).unwrap_or([Link::NONE; 2]);
         firsts.into_iter().flat_map(|first| self.chain(first)).filter_map(|id| self.endpoint(id))
     }
 
     /// How many endpoints are eligible, of all services together. Bounded by the slots of services.
     pub fn eligible(&self) -> u32 {
         self.services.iter().map(|service| service.eligible.count).sum()
+    }
+
+    /// The lists of a service: those that are eligible, and the rest.
+    pub(crate) fn lists(&self, service: &[u8]) -> Option<[Link; 2]> {
+        self.find_service(service).map(|index| {
+            let slot = &self.services[index];
+            [slot.eligible.first, slot.rest.first]
+        })
+    }
+
+    /// What queries read.
+    pub(crate) fn slots(&self) -> &[EndpointSlot] {
+        self.endpoints
+    }
+
+    /// The own region's number; 0: none.
+    pub(crate) fn own_region(&self) -> u16 {
+        self.own.region
     }
 
     /// Nodes that this node claims to be dead, for its beacon. Bounded by the slots that were ever used.
@@ -433,17 +435,9 @@ impl<'m> Registry<'m> {
             regions_total: count(self.regions.len()),
         }
     }
-
-    /// An operator's order about a node; false if it is not known. Orders outlive ends and births.
-    pub fn set_order(&mut self, id: NodeId, order: Order) -> bool {
-        let Some(slot) = self.nodes.get_mut(id.index()).filter(|slot| slot.is_used()) else { return false };
-        slot.set(memory::DRAINED, order == Order::Drain);
-        slot.set(memory::DISABLED, order == Order::Disable);
-        slot.set(memory::FORCED_UP, order == Order::ForceUp);
-        self.refresh(id.index());
-        true
-    }
 }
 
+/// What 16 bits number, two left for nobody and this node.
+const MOST_NODES: usize = 0xFFFE;
 /// Slots of services, and of regions: what 16 bits number.
 const MOST_NAMES: usize = 0xFFFE;

@@ -31,6 +31,27 @@ impl Registry<'_> {
         (self.key.hash(0, name) as usize).checked_rem(self.index.len())
     }
 
+    /// Its first IPv4 address.
+    pub(crate) fn v4(&self, node: usize) -> Option<[u8; 4]> {
+        self.nodes.get(node).filter(|slot| slot.ports[0] != 0).map(|slot| slot.v4)
+    }
+
+    /// Its first IPv6 address.
+    pub(crate) fn v6(&self, node: usize) -> Option<[u8; 16]> {
+        self.nodes.get(node).filter(|slot| slot.ports[1] != 0).map(|slot| slot.v6)
+    }
+
+    /// Its name.
+    pub(crate) fn node_name(&self, node: usize) -> &[u8] {
+        self.nodes.get(node).map_or(&[], |slot| slot.name.as_bytes())
+    }
+
+    /// Whether the node offers the service.
+    pub(crate) fn offers(&self, node: usize, service: &[u8]) -> bool {
+        let Some(service) = self.find_service(service) else { return false };
+        self.siblings(node).any(|at| usize::from(self.endpoints[at].service) == service)
+    }
+
     /// A slot for a new node of that name, in no list yet; `None` if there is none. Frees nothing.
     pub(super) fn make_node(&mut self, name: Identifier<'_>) -> Option<usize> {
         let bucket = self.bucket(name.as_str().as_bytes())?;

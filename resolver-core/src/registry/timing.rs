@@ -7,7 +7,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::memory::{BEACONS, FULL, Link, NodeSlot, Stage};
+use super::memory::{Accuser, BEACONS, FULL, Link, NodeSlot, Stage};
 use super::{NodeId, Registry};
 use crate::feed::follow::Link as Connection;
 use crate::life::State;
@@ -95,7 +95,7 @@ impl Registry<'_> {
                     self.counters.cut_off += 1;
                     self.set_stage(index, Stage::CutOff, Some(now + RECHECK));
                 }
-                self.claim(Link::SELF, index, false);
+                self.claim(Accuser::SELF, index, false);
                 self.refresh(index);
             }
             Outcome::Refused if is_checked => self.die_by_probe(index, now),
@@ -103,7 +103,7 @@ impl Registry<'_> {
             Outcome::Refused | Outcome::Lost => {
                 slot.tries = slot.tries.saturating_add(1);
                 if slot.tries >= PROBES && slot.state == State::Up {
-                    self.claim(Link::SELF, index, true);
+                    self.claim(Accuser::SELF, index, true);
                 }
             }
         }
@@ -162,7 +162,7 @@ impl Registry<'_> {
             Stage::Check | Stage::CutOff => self.has_suspects = true,
             Stage::Lease => {
                 self.set_stage(index, Stage::Idle, None);
-                self.claim(Link::SELF, index, true);
+                self.claim(Accuser::SELF, index, true);
             }
             Stage::Held => self.start_slowly(index, now),
             Stage::Ramp => {
@@ -261,7 +261,7 @@ impl Registry<'_> {
             self.set_stage(index, Stage::Lease, due);
         }
         if self.nodes[index].tries < PROBES {
-            self.claim(Link::SELF, index, false);
+            self.claim(Accuser::SELF, index, false);
         }
     }
 

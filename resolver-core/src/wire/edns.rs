@@ -5,7 +5,10 @@
 //! rdlength 2 | options: (code 2, length 2, octets)*
 //! ```
 
+use core::net::IpAddr;
+
 use super::{Class, Malformed};
+use crate::steer::hash::{PREFIX_V4, PREFIX_V6};
 
 /// What a query's OPT record said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,71 @@ impl<'m> Iterator for Options<'m> {
         };
         self.rest = tail;
         Some(Ok((u16::from_be_bytes(*code), data)))
+    }
+}
+
+/// EDNS Client Subnet (RFC 7871): the network on whose behalf a query is made.
+///
+/// ```text
+/// family 2 | source prefix length 1 | scope prefix length 1 | address, as few octets as the prefix needs
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientSubnet {
+    address: IpAddr,
+    /// As sent.
+    source: u8,
+}
+
+impl ClientSubnet {
+    /// The option's code.
+    pub const CODE: u16 = 8;
+    /// Octets of the longest option, with code and length.
+    pub const MAX_LEN: usize = 4 + 4 + 16;
+
+    /// Reads the option's data in a query: scope 0, no bit beyond the prefix, no octet that the prefix does not need
+    /// (section 6).
+    pub fn read(data: &[u8]) -> Result<Self, Malformed> {
+        let Some((&[0, family, source, 0], sent)) = data.split_first_chunk() else { return Err(Malformed) };
+        let mut octets = [0; 16];
+        let room = octets.get_mut(..sent.len()).ok_or(Malformed)?;
+        room.copy_from_slice(sent);
+        let (address, bits) = match family {
+            1 => (IpAddr::from([octets[0], octets[1], octets[2], octets[3]]), 32),
+            2 => (IpAddr::from(octets), 128),
+            _ => return Err(Malformed),
+        };
+        let last = sent.last().copied().unwrap_or(0);
+        let beyond = 8 * sent.len() - usize::from(source).min(8 * sent.len());
+        let is_exact = source <= bits && sent.len() == usize::from(source).div_ceil(8);
+        if is_exact && (beyond == 0 || last.trailing_zeros() as usize >= beyond) {
+            Ok(Self { address, source })
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// How many bits of it tell clients apart here: no more than it has.
+    pub fn prefix(&self) -> u8 {
+        let most = if self.address.is_ipv4() { PREFIX_V4 } else { PREFIX_V6 };
+        self.source.min(most)
+    }
+
+    /// See [`crate::steer::hash::client`].
+    pub(crate) fn client_hash(&self) -> u32 {
+        crate::steer::hash::client(self.address, self.prefix())
+    }
+
+    /// The option of a reply, with code and length: what was sent, and this scope prefix length.
+    pub fn reply(&self, scope: u8) -> heapless::Vec<u8, { Self::MAX_LEN }> {
+        let (family, octets) = match self.address {
+            IpAddr::V4(four) => (1, four.to_ipv6_mapped().octets()),
+            IpAddr::V6(six) => (2, six.octets()),
+        };
+        let start = if family == 1 { 12 } else { 0 };
+        let sent = usize::from(self.source).div_ceil(8);
+        let head = [0, Self::CODE as u8, 0, 4 + sent as u8, 0, family, self.source, scope];
+        // At most 16 octets of address, and their start is that of the address.
+        head.iter().chain(&octets[start..]).copied().take(8 + sent).collect()
     }
 }
 

@@ -12,7 +12,7 @@ pub mod rdata;
 pub mod rtype;
 pub mod writer;
 
-pub use edns::{Edns, ExtendedError};
+pub use edns::{ClientSubnet, Edns, ExtendedError};
 pub use message::{Malformed, Record, Records};
 pub use name::{Name, NameError, RelativeName};
 pub use query::{Header, Query, QueryError};

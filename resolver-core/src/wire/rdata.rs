@@ -26,13 +26,15 @@ pub enum Field {
     Bitmaps,
     /// SvcParams up to the end, in ascending order of their keys (RFC 9460 section 2.2).
     Params,
+    /// What a steered name says, up to the end (see [`crate::steer`]).
+    Steering,
     /// Everything that is left.
     Rest,
 }
 
 /// The layout of `rtype`'s RDATA; unknown types are `&[Field::Rest]`.
 pub fn layout(rtype: Rtype) -> &'static [Field] {
-    use Field::{Bitmaps, Counted, Name, Octets, Params, Rest, String, Strings};
+    use Field::{Bitmaps, Counted, Name, Octets, Params, Rest, Steering, String, Strings};
     match rtype {
         Rtype::A => &[Octets(4)],
         Rtype::AAAA => &[Octets(16)],
@@ -89,6 +91,7 @@ pub fn layout(rtype: Rtype) -> &'static [Field] {
         Rtype::L32 | Rtype::EUI48 => &[Octets(6)],
         Rtype::EUI64 => &[Octets(8)],
         Rtype::CAA => &[Octets(1), String, Rest],
+        Rtype::STEER => &[Steering],
         Rtype::TKEY => &[Name, Octets(12), Counted, Counted],
         Rtype::TSIG => &[Name, Octets(8), Counted, Octets(4), Counted],
         _ => &[Rest],
@@ -192,6 +195,7 @@ impl Field {
             Self::Strings => are_strings(rest).then_some(rest.len()),
             Self::Bitmaps => are_bitmaps(rest).then_some(rest.len()),
             Self::Params => are_params(rest).then_some(rest.len()),
+            Self::Steering => crate::steer::rdata::is_well_formed(rest).then_some(rest.len()),
             Self::Rest => Some(rest.len()),
         }
     }

@@ -56,7 +56,7 @@ numbers! {
         UID = 101, GID = 102, UNSPEC = 103, NID = 104, L32 = 105, L64 = 106, LP = 107, EUI48 = 108,
         EUI64 = 109, NXNAME = 128, TKEY = 249, TSIG = 250, IXFR = 251, AXFR = 252, MAILB = 253,
         MAILA = 254, ANY = 255, URI = 256, CAA = 257, AVC = 258, DOA = 259, AMTRELAY = 260, RESINFO = 261,
-        WALLET = 262, CLA = 263, IPN = 264, TA = 32768, DLV = 32769,
+        WALLET = 262, CLA = 263, IPN = 264, TA = 32768, DLV = 32769, STEER = 65333,
     }
 }
 numbers! {

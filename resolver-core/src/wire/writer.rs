@@ -5,7 +5,7 @@
 //!      0                       len -> ... end      ... limit       ... out.len()
 //! ```
 
-use super::edns::{DNSSEC_OK, OPTION_EXTENDED_ERROR};
+use super::edns::{ClientSubnet, DNSSEC_OK, OPTION_EXTENDED_ERROR};
 use super::name::MAX_LABELS;
 use super::{Class, Edns, ExtendedError, Header, Name, Query, Rcode, Rtype, rdata};
 use heapless::Vec;
@@ -412,6 +412,17 @@ impl<'b> Writer<'b> {
         edns: &Edns,
         error: Option<ExtendedError>,
     ) -> Result<(), Overflow> {
+        self.opt_with(udp_payload, edns, error, &[])
+    }
+
+    /// The same with one more option, `subnet`, with its code and length: at most [`ClientSubnet::MAX_LEN`] octets.
+    pub(crate) fn opt_with(
+        &mut self,
+        udp_payload: u16,
+        edns: &Edns,
+        error: Option<ExtendedError>,
+        subnet: &[u8],
+    ) -> Result<(), Overflow> {
         self.end = self.limit;
         let flags = if edns.dnssec_ok { DNSSEC_OK } else { 0 };
         let ttl = u32::from(self.rcode_high) << 24 | flags;
@@ -422,10 +433,11 @@ impl<'b> Writer<'b> {
         let mut write = |option: &[u8]| {
             self.record(Section::Additional, &Name::ROOT, Rtype::OPT, Class(udp_payload), ttl, octets(option))
         };
-        match error {
-            Some(error) => write(&option(error)).or_else(|Overflow| write(&[])),
-            None => write(&[]),
-        }
+        let Some(error) = error else { return write(subnet) };
+        let mut both = Vec::<u8, { Edns::ERROR_LEN + ClientSubnet::MAX_LEN }>::new();
+        // There is room for both.
+        let _ = both.extend_from_slice(&option(error)).and_then(|()| both.extend_from_slice(subnet));
+        write(&both).or_else(|Overflow| write(subnet))
     }
 
     /// Writes the counts; returns the message's length.

@@ -19,7 +19,7 @@ use domain::zonefile::inplace::{Entry, Zonefile};
 use resolver_core::feed::Position;
 use resolver_core::records::{Change, Memory, Rdatas, ZoneSlot};
 use resolver_core::wire::{Name, Rtype};
-use resolver_core::{Client, Reply, Responder, Transport, View};
+use resolver_core::{Client, Registry, Reply, Responder, Transport, View};
 
 /// One record; names inside the RDATA are uncompressed and in lower case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +86,16 @@ pub fn serve<R>(zones: &[Zone], client: impl FnOnce(&View<'_>) -> R) -> R {
 
 /// Like [`serve`], with room for `more` zones.
 pub fn serve_with<R>(zones: &[Zone], more: usize, client: impl FnOnce(&mut View<'_>) -> R) -> R {
+    serve_steered(zones, more, Registry::empty(), client)
+}
+
+/// Like [`serve_with`], with a registry of nodes.
+pub fn serve_steered<R>(
+    zones: &[Zone],
+    more: usize,
+    registry: Registry<'static>,
+    client: impl FnOnce(&mut View<'_>) -> R,
+) -> R {
     let records: usize = zones.iter().map(|zone| zone.records.len()).sum();
     let octets: usize =
         zones.iter().flat_map(|zone| &zone.records).map(|record| record.rdata.len() + 20).sum();
@@ -94,7 +104,7 @@ pub fn serve_with<R>(zones: &[Zone], more: usize, client: impl FnOnce(&mut View<
     let mut index = vec![[0; 4]; 64 + 8 * records];
     let mut slots: Vec<ZoneSlot> = (0..zones.len() + more).map(|_| ZoneSlot::EMPTY).collect();
     let memory = Memory { cells: &mut cells, index: &mut index, zones: &mut slots };
-    let mut view = View::new(memory, 0x5EED);
+    let mut view = View::new(memory, 0x5EED).with_registry(registry);
     for zone in zones {
         load(&mut view, zone);
     }
