@@ -105,7 +105,6 @@ pub struct FleetCounters {
     pub operator: u64,
     pub not_yet_valid: u64,
     pub expired: u64,
-    pub revoked: u64,
     pub node: u64,
     pub key: u64,
     pub region: u64,
@@ -166,9 +165,8 @@ impl<'m> Fleet<'m> {
             Err(FleetError::Unknown) => &mut counters.unknown,
             Err(FleetError::Node(error)) => match error {
                 NodeError::Version => &mut counters.version,
-                NodeError::Topic | NodeError::Malformed | NodeError::Outdated => &mut counters.malformed,
+                NodeError::Topic | NodeError::Malformed => &mut counters.malformed,
                 NodeError::Operator => &mut counters.operator,
-                NodeError::Revoked => &mut counters.revoked,
                 NodeError::NotYetValid => &mut counters.not_yet_valid,
                 NodeError::Expired => &mut counters.expired,
                 NodeError::Node => &mut counters.node,

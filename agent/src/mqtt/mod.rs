@@ -31,6 +31,8 @@ pub use events::Events;
 pub use settings::{Protocol, Settings, Telling, Tls, Will, WillSource};
 
 use driver::Link;
+#[cfg(feature = "tls")]
+pub(crate) use tls::roots;
 
 /// What happened on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

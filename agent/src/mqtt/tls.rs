@@ -12,10 +12,7 @@ use super::Tls;
 
 /// Reads the files and makes the transport; the error says which file is at fault.
 pub(super) fn transport(tls: &Tls) -> Result<rumqttc::Transport, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(&tls.ca)? {
-        roots.add(certificate).map_err(|error| fault(&tls.ca, error))?;
-    }
+    let roots = roots(&tls.ca)?;
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -30,6 +27,15 @@ pub(super) fn transport(tls: &Tls) -> Result<rumqttc::Transport, String> {
         }
     };
     Ok(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(Arc::new(config))))
+}
+
+/// The authorities of the PEM file `path`.
+pub(crate) fn roots(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| fault(path, error))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -215,7 +215,7 @@ impl Config {
         self.enrolment.as_ref().filter(|enrolment| !enrolment.operators.is_empty())
     }
 
-    /// Whose nodes it believes.
+    /// Keys of the operators whose nodes it believes and whose orders it follows.
     pub(super) fn operators(&self) -> Result<Vec<VerifyingKey>, Problem> {
         self.enrolment.as_ref().map_or(Ok(Vec::new()), |enrolment| enrolment.operators(&self.base))
     }
@@ -320,6 +320,7 @@ impl Document for Config {
         if let Some(enrolment) = &mut self.enrolment {
             enrolment.complete(base);
             enrolment.check()?;
+            self.services.iter_mut().for_each(|service| service.complete(base));
             enrolment.operators(base)?;
             enrolment.enrolled(&self.name, &self.listen, &self.services).transpose()?;
         }

@@ -8,6 +8,7 @@ use resolver_core::life::message::{MAX_ADDRESSES, MAX_SERVICES};
 use resolver_core::life::{Identifier, Identity, NodeError, Place, Service};
 use serde::Deserialize;
 
+use super::checks::{CheckEntry, Checked};
 use crate::config::Problem;
 use crate::{enrolment, keys};
 
@@ -26,8 +27,8 @@ pub struct Enrolment {
     pub addresses: Option<Vec<SocketAddr>>,
     /// Latitude and longitude in degrees.
     pub position: Option<[f64; 2]>,
-    /// Public keys of operators, whose nodes this one steers to and `fingerpost status` shows: base64, or names of `.pub`
-    /// files.
+    /// Public keys of the operators whose nodes this one steers to and whose orders it follows, also for `fingerpost status`:
+    /// base64, or names of `.pub` files.
     #[serde(default)]
     pub operators: Vec<String>,
 }
@@ -46,6 +47,17 @@ pub struct ServiceEntry {
     /// Its share among equals.
     #[serde(default = "default_weight")]
     pub weight: u16,
+    /// How to find out whether it is up; none: it is as long as the node is.
+    pub check: Option<CheckEntry>,
+}
+
+impl ServiceEntry {
+    /// Makes paths relative to `base`.
+    pub(super) fn complete(&mut self, base: &Path) {
+        if let Some(check) = &mut self.check {
+            check.complete(base);
+        }
+    }
 }
 
 fn default_weight() -> u16 {
@@ -58,6 +70,8 @@ pub(super) struct Enrolled {
     pub(super) addresses: &'static [SocketAddr],
     pub(super) place: Option<Place>,
     pub(super) services: &'static [Service<'static>],
+    /// Of each service.
+    pub(super) checks: Vec<Option<Checked>>,
 }
 
 impl Enrolment {
@@ -146,9 +160,10 @@ impl Enrolment {
             ),
             error => Problem::new("enrolment.certificate", format!("{file}: {error}"), remedy),
         })?;
-        let services = services_of(&identity, certificate, services)?;
+        let (services, checks) =
+            services_of(&identity, certificate, services)?.into_iter().unzip::<_, _, Vec<_>, _>();
         let (addresses, place) = (self.addresses(listen)?, self.place()?);
-        Ok(Enrolled { identity, addresses: addresses.leak(), place, services: services.leak() })
+        Ok(Enrolled { identity, addresses: addresses.leak(), place, services: services.leak(), checks })
     }
 
     /// The operators' keys.
@@ -197,9 +212,9 @@ fn services_of(
     identity: &Identity<'_>,
     certificate: &Path,
     entries: &[ServiceEntry],
-) -> Result<Vec<Service<'static>>, Problem> {
+) -> Result<Vec<(Service<'static>, Option<Checked>)>, Problem> {
     let mut services = Vec::new();
-    for ServiceEntry { name, port, capacity, weight } in entries {
+    for ServiceEntry { name, port, capacity, weight, check } in entries {
         let key = |part: &str| format!("service.{part} (of {name:?})");
         let name = Identifier::new(name.clone().leak()).ok_or_else(|| {
             Problem::new(key("name"), "is no name of a service", "use 1 to 40 letters, digits, - or _")
@@ -214,11 +229,20 @@ fn services_of(
                 "enrol the node again with --service for it",
             ));
         }
-        services.push(Service { name, port: *port, capacity: *capacity, weight: *weight });
+        let check = check.as_ref().map(|check| {
+            check.checked().map_err(|Problem { key: part, what, remedy }| Problem {
+                key: key(&format!("check.{part}")),
+                what,
+                remedy,
+            })
+        });
+        let service = Service { name, port: *port, capacity: *capacity, weight: *weight };
+        services.push((service, check.transpose()?));
     }
-    services.sort_unstable_by_key(|service| (service.name, service.port));
-    let twice = services.windows(2).find(|pair| (pair[0].name, pair[0].port) == (pair[1].name, pair[1].port));
-    if let Some([service, ..]) = twice {
+    let by = |(service, _): &(Service<'static>, _)| (service.name, service.port);
+    services.sort_by_key(by);
+    let twice = services.windows(2).find(|pair| by(&pair[0]) == by(&pair[1]));
+    if let Some([(service, _), ..]) = twice {
         let what = format!("{} stands twice with port {}", service.name, service.port);
         return Err(Problem::new("service", what, "keep one of them"));
     }

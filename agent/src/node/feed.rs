@@ -197,6 +197,12 @@ pub(super) async fn follow(
                 let Some(event) = event else { return };
                 follower.take(event, &around, &mut complaints);
             }
+            () = async {
+                match &around.own {
+                    Some(own) => own.changed().await,
+                    None => std::future::pending().await,
+                }
+            } => {}
             () = async { sleep_until(wake.unwrap_or_else(Instant::now).into()).await }, if wake.is_some() => {}
             () = sleep(RETRY), if waiting.is_some() => {}
             () = sleep(if more_to_tell { PHASE_PAUSE } else { LOOK }) => {}

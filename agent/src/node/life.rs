@@ -15,14 +15,16 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::life::message::{MAX_NOTICE, parse_certificate};
 use resolver_core::life::{
-    Announcement, Delivery, End, Heard, Identifier, Life, LifeCounters, MAX_BOOT, Near, NodeError, Settings,
-    Transmit, Vitals,
+    Announcement, Delivery, End, Heard, Identifier, Life, LifeCounters, MAX_BOOT, Near, NodeError, Service,
+    ServiceReport, ServiceState, Settings, Transmit, Vitals,
 };
 use resolver_core::view::View;
+use tokio::sync::Notify;
 
 use super::config::Config;
 use super::enrolment::Enrolled;
 use super::pace::Pace;
+use super::standing::Standing;
 use super::steering::Findings;
 use super::{Error, clock, state};
 use crate::config::Problem;
@@ -34,6 +36,11 @@ pub(super) struct OwnLife {
     speech: Mutex<Speech>,
     /// Unix seconds; 0: never.
     expiry: u64,
+    pub(super) standing: Standing,
+    /// As checks found them, in the order of the birth.
+    states: Mutex<Vec<ServiceState>>,
+    /// There is something to tell that no message brought.
+    changed: Notify,
 }
 
 /// What is only the feed task's.
@@ -42,6 +49,7 @@ struct Speech {
     is_deaf: bool,
     out: Vec<u8>,
     load: Load,
+    services: Vec<ServiceReport>,
     /// Lines of the log about messages on the node's own topic.
     outdated: Pace,
     overwritten: Pace,
@@ -58,7 +66,11 @@ impl OwnLife {
         let refused = |error: NodeError| {
             Error::Config(Problem::new("enrolment", error, "enrol this node again with `fingerpost enroll`"))
         };
-        let expiry = parse_certificate(enrolled.identity.certificate()).map_err(refused)?.expiry;
+        let certificate = parse_certificate(enrolled.identity.certificate()).map_err(refused)?;
+        let (node, serial, expiry) = (certificate.node, certificate.serial, certificate.expiry);
+        let operators = config.operators().map_err(Error::Config)?;
+        let root = &config.broker.root;
+        let standing = Standing::new(root, node, operators, serial, state_dir.map(Path::to_owned));
         if expiry != 0 && expiry <= unix_seconds() {
             tracing::warn!(
                 expiry,
@@ -76,17 +88,29 @@ impl OwnLife {
             last_reset: "",
             services: enrolled.services,
         };
-        let life = Life::new(enrolled.identity, announcement, settings, clock::now()).map_err(refused)?;
+        // Without checks a service is up as long as the node is.
+        let state = |has_check: bool| if has_check { ServiceState::Unknown } else { ServiceState::Up };
+        let states = enrolled.checks.iter().map(|check| state(check.is_some())).collect();
+        let mut life = Life::new(enrolled.identity, announcement, settings, clock::now()).map_err(refused)?;
+        standing.load(&mut life);
         let room = config.payload_limit.clamp(MAX_NOTICE, DEFAULT_PAYLOAD_LIMIT);
         let speech = Speech {
             is_deaf: false,
             out: vec![0; room],
             load: Load::default(),
+            services: Vec::new(),
             outdated: Pace::default(),
             overwritten: Pace::default(),
             refused: Pace::default(),
         };
-        Ok(Arc::new(Self { life: Mutex::new(life), speech: Mutex::new(speech), expiry }))
+        Ok(Arc::new(Self {
+            life: Mutex::new(life),
+            speech: Mutex::new(speech),
+            expiry,
+            standing,
+            states: Mutex::new(states),
+            changed: Notify::new(),
+        }))
     }
 
     /// Asked before each attempt to connect.
@@ -107,8 +131,11 @@ impl OwnLife {
         self.life.lock().handle_link(link, clock::now());
     }
 
-    /// False if the message is on another topic than the node's own.
+    /// False if the message is on another topic than the node's own and those of its operators.
     pub(super) fn handle_message(&self, topic: &str, payload: &[u8]) -> bool {
+        if self.standing.handle_message(topic, payload, &self.life) {
+            return true;
+        }
         let heard = self.life.lock().handle_message(topic, payload, clock::now());
         match heard {
             Err(NodeError::Topic) => return false,
@@ -152,10 +179,35 @@ impl OwnLife {
         self.life.lock().handle_change();
     }
 
+    /// Checks found service number `index` of the birth in another state.
+    pub(super) fn handle_service(&self, index: usize, state: ServiceState) {
+        if let Some(known) = self.states.lock().get_mut(index) {
+            *known = state;
+        }
+        self.handle_change();
+        self.changed.notify_one();
+    }
+
+    /// Waits until there is something to tell that no message brought.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The services and their states, orders included.
+    pub(super) fn services(&self) -> Vec<(&'static Service<'static>, ServiceState)> {
+        let reports: Vec<_> =
+            self.states.lock().iter().map(|&state| ServiceReport { state, load: 0 }).collect();
+        let life = self.life.lock();
+        life.services().iter().zip(life.service_states(&reports, Some(unix_seconds()))).collect()
+    }
+
     /// Publishes what is to be published.
     pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, findings: &Findings, client: &Client) {
         let now = clock::now();
-        let Speech { is_deaf, out, load, .. } = &mut *self.speech.lock();
+        let Speech { is_deaf, out, load, services, .. } = &mut *self.speech.lock();
+        let load = load.look();
+        services.clear();
+        services.extend(self.states.lock().iter().map(|&state| ServiceReport { state, load }));
         let near: Vec<Near<'_>> = findings
             .near
             .iter()
@@ -166,17 +218,19 @@ impl OwnLife {
         let suspects: Vec<Identifier<'_>> =
             findings.suspects.iter().filter_map(|name| Identifier::new(name)).collect();
         let vitals = Vitals {
-            load: load.look(),
+            load,
+            services,
             coordinate: findings.coordinate,
             near: &near,
             suspects: &suspects,
-            ..Vitals::default()
+            wall: Some(unix_seconds()),
         };
         if *is_deaf {
             // Before the birth, which would overwrite the only sign that this incarnation is behind an earlier one. It fails
             // only where the birth cannot be sent either.
             let topic = self.life.lock().topic();
-            *is_deaf = client.subscribe(&topic, true).is_err();
+            let topics = std::iter::once(topic).chain(self.standing.topics());
+            *is_deaf = topics.map(|topic| client.subscribe(&topic, true)).any(|result| result.is_err());
         }
         while let Some(transmit) = {
             let mut life = self.life.lock();
@@ -201,6 +255,10 @@ impl OwnLife {
         if let Some(transmit) = farewell {
             publish(client, &transmit, &out[..transmit.length]);
         }
+    }
+
+    pub(super) fn orders_serial(&self) -> u64 {
+        self.life.lock().orders_serial()
     }
 
     /// The incarnation, what was published, and when the certificate expires (Unix seconds; 0: never).

@@ -10,6 +10,7 @@
 //! Nobody here looks into a message: queries go to a [`Responder`](resolver_core::Responder), publishes to the
 //! [`Feed`](resolver_core::Feed), and what they say is done.
 
+mod checks;
 mod clock;
 mod config;
 mod enrolment;
@@ -18,6 +19,7 @@ mod life;
 mod lock;
 mod pace;
 mod report;
+mod standing;
 mod state;
 mod steering;
 mod tcp;
@@ -40,6 +42,7 @@ use crate::config::Problem;
 use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
+pub use checks::{CheckEntry, DnsEntry};
 pub use config::{Config, Tcp, Zone};
 pub use enrolment::{Enrolment, ServiceEntry};
 pub(crate) use report::phase_name;
@@ -145,9 +148,12 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         files.load(&view);
     }
 
+    let mut checks = Vec::new();
     let own = match config.enrolled() {
         Some(enrolled) => {
-            let own = OwnLife::new(&config, enrolled.map_err(Error::Config)?, state_dir.as_deref())?;
+            let enrolled = enrolled.map_err(Error::Config)?;
+            checks.clone_from(&enrolled.checks);
+            let own = OwnLife::new(&config, enrolled, state_dir.as_deref())?;
             settings.will = Some(own.will_source());
             Some(own)
         }
@@ -160,7 +166,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let follower = Arc::new(Follower::new(&config, &zones, &view)?);
     report::register(&context.metrics, &view, &follower, &workers, &tcp, files.clone(), &client);
     if let Some(own) = &own {
-        report::register_life(&context.metrics, own.clone());
+        let checks = checks::start(own, checks, &context.stop);
+        report::register_life(&context.metrics, own.clone(), checks);
     }
     let steering = steering::Steering::new(&config, &view, own.clone(), client.clone())?;
     let steering = steering.map(|(steering, task)| {

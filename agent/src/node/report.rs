@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use resolver_core::answer::Counters;
 use resolver_core::feed::follow::{Phase, ZoneCounters};
 use resolver_core::feed::{Digest, Position, ZoneStatus};
-use resolver_core::life::CONNECTION_BITS;
+use resolver_core::life::{CONNECTION_BITS, ServiceState};
 use resolver_core::records::ZoneId;
 use resolver_core::wire::Name;
 
+use super::checks::Watched;
 use super::feed::Follower;
 use super::life::OwnLife;
 use super::state::StateFiles;
@@ -44,8 +45,10 @@ pub(super) fn register(
 }
 
 /// Registers what a node that is enrolled tells of its own life.
-pub(super) fn register_life(registry: &Registry, own: Arc<OwnLife>) {
+pub(super) fn register_life(registry: &Registry, own: Arc<OwnLife>, checks: Vec<Arc<Watched>>) {
     registry.collect_with(move |out| {
+        services(out, &own);
+        checked(out, &checks);
         let (incarnation, counters, expiry) = own.report();
         out.family("incarnation", "Of this node's birth.", Kind::Gauge);
         // In one number it is more than a sample can tell exactly.
@@ -82,6 +85,72 @@ pub(super) fn register_life(registry: &Registry, own: Arc<OwnLife>) {
             out.sample(&[], value as f64);
         }
     });
+}
+
+fn services(out: &mut Exposition, own: &OwnLife) {
+    out.family("service_state", "1 for how the service is told, orders included.", Kind::Gauge);
+    for (service, is) in own.services() {
+        let port = service.port.to_string();
+        for (state, name) in [
+            (ServiceState::Unknown, "unknown"),
+            (ServiceState::Up, "up"),
+            (ServiceState::Down, "down"),
+            (ServiceState::Draining, "draining"),
+        ] {
+            let labels = [("service", service.name.as_str()), ("port", &*port), ("state", name)];
+            out.sample(&labels, f64::from(u8::from(is == state)));
+        }
+    }
+    let standing = &own.standing;
+    out.family("orders_serial", "Serial number of the orders that are followed; 0: none.", Kind::Gauge);
+    out.sample(&[], own.orders_serial() as f64);
+    out.family("certificate_revoked", "1 if this node's certificate was revoked.", Kind::Gauge);
+    out.sample(&[], f64::from(u8::from(standing.is_revoked.load(Ordering::Relaxed))));
+    out.family(
+        "operator_messages_refused_total",
+        "Orders and revocations that were not authentic, or older than those before.",
+        Kind::Counter,
+    );
+    out.sample(&[], standing.refused.value() as f64);
+}
+
+fn checked(out: &mut Exposition, checks: &[Arc<Watched>]) {
+    if checks.is_empty() {
+        return;
+    }
+    let port = |watched: &Watched| watched.service.port.to_string();
+    out.family(
+        "check_up",
+        "1 if the service's checks find it up, 0 if down; none before the first.",
+        Kind::Gauge,
+    );
+    for watched in checks {
+        let state = watched.tally.lock().state;
+        if state != ServiceState::Unknown {
+            let labels = [("service", watched.service.name.as_str()), ("port", &*port(watched))];
+            out.sample(&labels, f64::from(u8::from(state == ServiceState::Up)));
+        }
+    }
+    out.family("check_results_total", "What came of checks.", Kind::Counter);
+    for watched in checks {
+        let tally = watched.tally.lock().clone();
+        for (result, count) in [("pass", tally.passed), ("fail", tally.failed), ("timeout", tally.timed_out)]
+        {
+            let labels =
+                [("service", watched.service.name.as_str()), ("port", &*port(watched)), ("result", result)];
+            out.sample(&labels, count as f64);
+        }
+    }
+    out.family("check_duration_seconds", "How long the last check took.", Kind::Gauge);
+    for watched in checks {
+        let labels = [("service", watched.service.name.as_str()), ("port", &*port(watched))];
+        out.sample(&labels, watched.tally.lock().duration.as_secs_f64());
+    }
+    out.family("check_changes_total", "How often checks found the service in another state.", Kind::Counter);
+    for watched in checks {
+        let labels = [("service", watched.service.name.as_str()), ("port", &*port(watched))];
+        out.sample(&labels, watched.tally.lock().changes as f64);
+    }
 }
 
 fn program(registry: &Registry) {

@@ -10,7 +10,8 @@ use super::seal::{self, Announcement, End, Identity, Report};
 use super::told::Told;
 use super::wanted::Wanted;
 use super::{
-    NodeTopic, NodeTopicKind, NodeTopicString, Orders, ServiceReport, ServiceState, Vitals, ZoneState,
+    NodeTopic, NodeTopicKind, NodeTopicString, Orders, Service, ServiceReport, ServiceState, Vitals,
+    ZoneState,
 };
 use crate::feed::Feed;
 use crate::feed::follow::{Jitter, Link, MAX_ROOT, Phase};
@@ -80,7 +81,7 @@ pub struct LifeCounters {
 
 /// A node's own life: the Will of each connection, births, beacons, and the end.
 ///
-/// Getters: `topic`, `incarnation`, `orders_serial`, `service_states`, `counters`. Something happened: `handle_link`, `handle_message`,
+/// Getters: `topic`, `incarnation`, `services`, `orders_serial`, `service_states`, `counters`. Something happened: `handle_link`, `handle_message`,
 /// `handle_orders`, `handle_change`.
 /// Mutators: `will`, `farewell`. What is to be done: `poll_transmit`, `poll_reconnect`, `poll_at`. Late and spurious calls are harmless.
 ///
@@ -175,6 +176,11 @@ impl<'m> Life<'m> {
     /// The current incarnation: that of the last Will.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    /// The services of the birth.
+    pub fn services(&self) -> &'m [Service<'m>] {
+        self.announcement.services
     }
 
     /// The serial number of the orders that it follows; 0: none.
@@ -299,7 +305,7 @@ impl<'m> Life<'m> {
         if self.birth_due.is_some_and(|due| due <= now) {
             return self.birth(feed.zones().len(), now, out);
         }
-        let services = self.services(vitals);
+        let services = self.reports(vitals);
         self.order_ends = self.wanted.ends_in(vitals.wall).map(|time| now + time);
         let report = Report {
             incarnation: self.incarnation,
@@ -399,7 +405,7 @@ impl<'m> Life<'m> {
     }
 
     /// The services of the birth as they are to be told.
-    fn services(&self, vitals: &Vitals<'_>) -> heapless::Vec<ServiceReport, MAX_SERVICES> {
+    fn reports(&self, vitals: &Vitals<'_>) -> heapless::Vec<ServiceReport, MAX_SERVICES> {
         let states = self.service_states(vitals.services, vitals.wall);
         let loads = vitals.services.iter().map(|report| report.load).chain(core::iter::repeat(vitals.load));
         states.zip(loads).map(|(state, load)| ServiceReport { state, load }).collect()
