@@ -36,6 +36,7 @@ extern crate std;
 
 pub mod answer;
 mod codec;
+pub mod distance;
 pub mod feed;
 pub mod image;
 pub mod life;
