@@ -38,6 +38,7 @@ extern crate std;
 
 pub mod answer;
 mod codec;
+pub mod distance;
 pub mod feed;
 pub mod fleet;
 pub mod health;
