@@ -13,7 +13,9 @@
 mod checks;
 mod clock;
 mod config;
+mod control;
 mod enrolment;
+mod explain;
 mod feed;
 mod life;
 mod lock;
@@ -44,7 +46,9 @@ use crate::service::{Blame, Context, Failure};
 
 pub use checks::{CheckEntry, DnsEntry};
 pub use config::{Config, Tcp, Zone};
+pub use control::request;
 pub use enrolment::{Enrolment, ServiceEntry};
+pub use explain::Question;
 pub(crate) use report::phase_name;
 pub use steering::Section as Steering;
 
@@ -173,6 +177,9 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let steering = steering.map(|(steering, task)| {
         steering::register(&context.metrics, steering.clone(), view.clone());
         tokio::spawn(task.run(context.stop.clone()));
+        if let Some(directory) = &state_dir {
+            control::serve(directory, view.clone(), steering.clone(), context.stop.clone());
+        }
         steering
     });
     for address in workers.addresses() {

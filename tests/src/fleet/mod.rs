@@ -3,6 +3,7 @@
 mod node;
 mod operator;
 mod origin;
+mod steered;
 mod zone;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub use node::{Node, NodeBuilder};
 pub use operator::{Operator, status};
 pub use origin::{Origin, OriginBuilder};
+pub use steered::Steered;
 pub use zone::{Zone, address_of};
 
 use crate::metrics::Metrics;

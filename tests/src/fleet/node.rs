@@ -23,6 +23,7 @@ pub struct NodeBuilder {
     /// (apex, public key)
     zones: Vec<(String, String)>,
     memory: Option<String>,
+    listen_on: Option<String>,
     options: String,
     tcp_options: String,
     broker_options: String,
@@ -51,6 +52,12 @@ impl NodeBuilder {
     /// Lines for the top of its configuration.
     pub fn options(mut self, lines: &str) -> Self {
         self.options.push_str(lines);
+        self
+    }
+
+    /// Answers on another address of the loopback net, too, with the same port; it comes first.
+    pub fn listen_on(mut self, address: &str) -> Self {
+        self.listen_on = Some(address.to_owned());
         self
     }
 
@@ -96,8 +103,11 @@ impl NodeBuilder {
 
     fn config(&self, dns: &Port, metrics: &Port) -> String {
         let mut text = format!(
-            "name = \"{}\"\nlisten = [\"{}\"]\nstate_dir = \"state\"\nstate_interval = 1\n{}",
+            "name = \"{}\"\nlisten = [{}\"{}\"]\nstate_dir = \"state\"\nstate_interval = 1\n{}",
             self.name,
+            self.listen_on
+                .as_ref()
+                .map_or(String::new(), |address| format!("\"{address}:{}\", ", dns.number())),
             dns.address(),
             self.options,
         );
@@ -143,6 +153,7 @@ impl Node {
             broker,
             zones: Vec::new(),
             memory: None,
+            listen_on: None,
             options: String::new(),
             tcp_options: String::new(),
             broker_options: String::new(),
