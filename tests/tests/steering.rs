@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::dns::{Question, rtype};
-use tests::fleet::{Operator, Steered};
+use tests::dns::{Question, Update, rtype};
+use tests::fleet::{Operator, Steered, address_of};
 use tests::mqtt::Probe;
 use tests::{Node, Proxy, binary, eventually};
 
@@ -159,4 +159,43 @@ fn a_node_that_lost_its_broker_stays_and_answers_go_on_without_one() {
     await_answer(&a, WWW, &[A]);
     fleet.broker.kill();
     stays(&a, WWW, &[A], Duration::from_secs(1));
+}
+
+#[test]
+fn a_storm_of_forged_births_delays_neither_zone_nor_births() {
+    let fleet = Steered::start("storm", &[("www", "web else=nodata")]);
+    let a = fleet.started(fleet.node("a", "lab", "127.0.0.11", QUICK));
+    await_answer(&a, WWW, &[A]);
+    let topic = "fingerpost/n/lab/a";
+    let mut forged = Probe::retained(fleet.broker.address(), topic).remove(topic).unwrap();
+    let mut probe = Probe::connect(fleet.broker.address());
+    let at = forged.len() - 1;
+    forged[at] ^= 1;
+    let handled = |node: &Node| {
+        let metrics = node.metrics();
+        let refused = metrics.count("fingerpost_fleet_refused_total", &[]);
+        (refused, metrics.count("fingerpost_fleet_refused_total", &["reason=\"storm\""]))
+    };
+    let mut longest = Duration::ZERO;
+    for round in 0..20_u32 {
+        for number in 0..500 {
+            // On topics of nodes that are none, each verified in vain, and on one of a node that is.
+            let topic =
+                if number % 2 == 0 { topic.to_owned() } else { format!("fingerpost/n/lab/x{number}") };
+            probe.send(&topic, &forged, false);
+        }
+        let (name, address) = (fleet.zone.name("moves"), address_of(round));
+        let update = Update::new(fleet.zone.apex()).replace_a(&name, address);
+        update.send(fleet.origin.update_address(), fleet.zone.tsig()).unwrap();
+        let committed = Instant::now();
+        eventually("the change is served", || (a.dns().addresses(&name) == [address]).then_some(()));
+        longest = longest.max(committed.elapsed());
+    }
+    println!("longest from UPDATE to answer: {longest:?}");
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    let _b = fleet.started(fleet.node("b", "lab", "127.0.0.12", QUICK));
+    await_answer(&a, WWW, &[A, B]);
+    let (refused, dropped) = handled(&a);
+    assert!(refused >= 5_000, "{refused} refused, {dropped} of them dropped");
+    println!("{refused} refused, {dropped} of them dropped unread");
 }
