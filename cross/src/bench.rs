@@ -89,10 +89,11 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Names and summaries, as the bench programs have them; here, so that listing them takes no build.
-const BENCHES: [(&str, &str); 9] = [
+const BENCHES: [(&str, &str); 10] = [
     ("propagation", "UPDATE's response to new answer at a node"),
     ("apply", "change-sets of 100 RRsets through verify and apply"),
     ("query-cost", "CPU per UDP query, beside NSD and Knot"),
+    ("steered-cost", "instructions of a steered answer beside a static one"),
     ("memory", "a node's resident memory with 1,000,000 RRsets"),
     ("cold-start", "empty node to 1,000,000 RRsets served"),
     ("faults", "100,000 updates while everything is killed"),

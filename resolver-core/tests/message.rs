@@ -54,7 +54,7 @@ fn record(rdata_count: std::ops::RangeInclusive<usize>) -> impl Strategy<Value =
             .flat_map(|rdata| [&(rdata.len() as u16).to_be_bytes()[..], rdata].concat())
             .collect::<Vec<_>>()
     });
-    (vec(label(), 0..=1), 65_280..=65_534_u16, 0..=0x7FFF_FFFF_u32, rdatas)
+    (vec(label(), 0..=1), 65_280..=65_332_u16, 0..=0x7FFF_FFFF_u32, rdatas)
         .prop_map(|(owner, rtype, ttl, rdatas)| Record { owner: owner.concat(), rtype, ttl, rdatas })
 }
 

@@ -206,6 +206,24 @@ fn topics() {
     golden("topics.txt", &text);
 }
 
+#[test]
+fn steered_names() {
+    let mut text =
+        String::from("# RDATA of type STEER (65333), each behind its text; names are below example.org.\n\n");
+    for steering in [
+        "web",
+        "web region=eu nearest=10ms load=80% weight count=2 else=open",
+        "web fence=eu,us nearest weight=capacity count=1 else=name:backup",
+        "_x any-state region ecs else=nodata",
+    ] {
+        let mut out = [0; 512];
+        let length =
+            resolver_core::steer::text::parse(steering.split(' '), &zone("example.org"), &mut out).unwrap();
+        writeln!(text, "{steering:?} {}", hex(&out[..length])).unwrap();
+    }
+    golden("steering.txt", &text);
+}
+
 fn digest(record: &Record) -> Digest {
     let Change { owner, rtype, ttl, rdatas } = change(record);
     Digest::of_rrset(owner.labels(), rtype, ttl, rdatas)

@@ -199,6 +199,17 @@ fn queries(registry: &Registry, workers: Vec<Arc<Mutex<udp::Tally>>>, tcp: tcp::
             out.sample(&[("rcode", rcode), ("reason", reason)], sum(count));
         }
         out.sample(&[("rcode", "none"), ("reason", "source_port_0")], unanswerable as f64);
+        out.family("answers_steered_total", "Of the answers, those of steered names.", Kind::Counter);
+        let choices: [(&str, Count); 5] = [
+            ("eligible", |c| c.steered),
+            ("open", |c| c.steered_open),
+            ("fallback", |c| c.steered_fallback),
+            ("node", |c| c.steered_node),
+            ("nothing", |c| c.steered_nothing),
+        ];
+        for (choice, count) in choices {
+            out.sample(&[("choice", choice)], sum(count));
+        }
         out.family("answers_truncated_total", "Answers with TC=1.", Kind::Counter);
         out.sample(&[], sum(|c| c.truncated));
         out.family("answers_unsent_total", "UDP answers that the system did not take.", Kind::Counter);

@@ -300,14 +300,11 @@ pub(crate) fn steered_rrset<'v>(view: &'v View<'_>, name: &Name, rtype: Rtype) -
     }
 }
 
-/// The first RDATA that can be read, copied to `octets`.
+/// The first RDATA, copied to `octets`; `None` if it is of another version. (Lower versions stand first.)
 pub(crate) fn read_steering<'o>(
     rrset: RRset<'_>,
     octets: &'o mut [u8; MAX_STEERING],
 ) -> Option<Steering<'o>> {
-    let len = rrset.rdatas().find_map(|rdata| {
-        let len = rdata.copy_to(octets)?;
-        Steering::read(&octets[..len]).is_ok().then_some(len)
-    })?;
+    let len = rrset.rdatas().next()?.copy_to(octets)?;
     Steering::read(&octets[..len]).ok()
 }

@@ -144,6 +144,7 @@ impl Registry<'_> {
             self.settle(at, reasons, distance);
             let slot = &mut self.endpoints[at];
             (slot.families, slot.region, slot.ramp) = (families, region, ramp);
+            slot.log_weight = crate::steer::hash::log_weight(slot.weight.into(), ramp);
             self.balance(usize::from(self.endpoints[at].service));
         }
     }

@@ -133,7 +133,7 @@ pub struct NodeSlot {
 /// Observers that are kept for a node: as many as have to agree at most.
 pub(super) const ACCUSERS: usize = 2;
 /// A slow start that is over.
-pub(crate) const FULL: u8 = 16;
+pub(super) const FULL: u8 = 16;
 
 /// The birth named a place.
 pub(super) const HAS_PLACE: u8 = 1;
@@ -214,6 +214,8 @@ pub struct EndpointSlot {
     pub(crate) node: u32,
     pub(crate) capacity: u32,
     pub(crate) weight: u16,
+    /// See [`crate::steer::hash::log_weight`].
+    pub(crate) log_weight: u16,
     pub(crate) region: u16,
     /// Why it is not eligible: see [`super::Reasons`]; 0: it is.
     pub(crate) reasons: u8,
@@ -257,6 +259,7 @@ impl EndpointSlot {
         node: 0,
         capacity: 0,
         weight: 0,
+        log_weight: 0,
         region: 0,
         reasons: 0,
         ramp: 0,
@@ -322,13 +325,14 @@ impl RegionSlot {
     pub const EMPTY: Self = Self { name: Label::EMPTY, users: 0 };
 }
 
-/// What a board lends for 64 nodes of one service each, with 8 services and 8 regions: all of it is at most 16 KiB.
+/// What a board lends for 64 nodes of one service each, with 8 services, 8 regions and 16 heads of
+/// chains: all of it is at most 16 KiB.
 const _: () = assert!(
     64 * size_of::<NodeSlot>()
         + 64 * size_of::<EndpointSlot>()
         + 8 * size_of::<ServiceSlot>()
         + 8 * size_of::<RegionSlot>()
-        + 64 * size_of::<Link>()
+        + 16 * size_of::<Link>()
         + size_of::<super::Registry<'_>>()
         <= 16 * 1024
 );

@@ -45,7 +45,7 @@ pub use hear::{HearError, Learnt};
 pub use lists::Reasons;
 use memory::Label;
 pub use memory::{EndpointSlot, Link, Memory, NodeSlot, RegionSlot, ServiceSlot};
-pub(crate) use memory::{FULL, V4, V6};
+pub(crate) use memory::{V4, V6};
 pub use timing::{Outcome, Suspect};
 
 /// A node in this registry. It stays the same while the node is known; of a node that made room for another it may come

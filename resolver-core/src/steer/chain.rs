@@ -4,7 +4,8 @@
 //! each list are looked at, and the nearest [`MAX_CANDIDATES`] that may be used go through the filters.
 //!
 //! State, `fence`, `region` and the family of addresses decide who is a candidate at all, wherever they stand in the
-//! chain; the other filters follow in the order as written. None of these leaves nothing of something.
+//! chain (as does `nearest`, where it comes first: the lists are in order of distance); the other filters follow in the order as
+//! written. None of these leaves nothing of something.
 
 use super::hash;
 use super::rdata::{Filter, MAX_CANDIDATES, MAX_REGIONS, Policy, Regions, Share, Steering};
@@ -105,7 +106,11 @@ pub(crate) struct Choice {
     pub(crate) is_personal: bool,
     /// The order is the client's own, so it is to be followed.
     pub(crate) is_ranked: bool,
-    is_scored: bool,
+    /// Highest load and weight among the candidates, if not of what is left of them.
+    most_load: u8,
+    most_log: u16,
+    /// Likewise the lowest weight.
+    least_log: u16,
 }
 
 /// What a query wants.
@@ -121,6 +126,8 @@ pub(crate) struct Wanted {
 struct Admission {
     families: u8,
     any_state: bool,
+    /// Of the filter `nearest`, if it stands before those that choose by anything but the place.
+    margin: u32,
     fence: Option<heapless::Vec<u16, MAX_REGIONS>>,
     region: Option<heapless::Vec<u16, MAX_REGIONS>>,
 }
@@ -143,7 +150,9 @@ impl Choice {
             how: How::Unknown,
             is_personal: false,
             is_ranked: false,
-            is_scored: false,
+            most_load: 0,
+            most_log: 0,
+            least_log: u16::MAX,
         }
     }
 
@@ -173,16 +182,23 @@ impl Choice {
         if self.count == 0 {
             return;
         }
-        for filter in steering.filters() {
-            match filter {
+        let mut filters = steering.filters().peekable();
+        while let Some(filter) = filters.next() {
+            match *filter {
                 Filter::Nearest(margin) => self.keep_nearest(slots, margin, observer),
                 Filter::Load(percent) => self.shed(slots, percent, wanted.client, observer),
-                Filter::Weight(share) => self.score(slots, share, wanted.client),
+                Filter::Weight(share) => {
+                    // Who is not among the first so many need not be put in order.
+                    let count = match filters.peek() {
+                        Some(&&Filter::Count(count)) if O::IS_SILENT => count.into(),
+                        _ => self.count,
+                    };
+                    self.rank(slots, share, wanted.client, count);
+                }
                 Filter::Count(count) => self.keep_first(count.into(), observer),
                 Filter::AnyState | Filter::Region(_) | Filter::Fence(_) | Filter::ClientSubnet => {}
             }
         }
-        self.sort(self.count);
         if !O::IS_SILENT {
             self.endpoints().for_each(|id| observer.note(Step::Answer, id, true));
         }
@@ -199,13 +215,7 @@ impl Choice {
             let both = Merged { slots, links: [eligible, rest] };
             self.gather(slots, both, admission, ANY_STATE, observer);
         } else {
-            self.gather(
-                slots,
-                Merged { slots, links: [eligible, Link::NONE] },
-                admission,
-                Reasons(0),
-                observer,
-            );
+            self.gather(slots, Linked { slots, link: eligible }, admission, Reasons(0), observer);
         }
     }
 
@@ -213,41 +223,58 @@ impl Choice {
     fn gather<O: Observer>(
         &mut self,
         slots: &[EndpointSlot],
-        list: Merged<'_>,
+        list: impl Iterator<Item = usize> + Clone,
         admission: &Admission,
         allowed: Reasons,
         observer: &mut O,
     ) {
-        for region in [admission.region.as_deref(), None] {
-            // Without a preference once is enough.
-            if region.is_none() && admission.region.is_some() && self.count > 0 {
+        if admission.region.is_some() {
+            self.gather_of(slots, list.clone(), admission, allowed, admission.region.as_deref(), observer);
+            if self.count > 0 {
                 return;
             }
-            for at in list.take(MOST_LOOKED_AT) {
-                let slot = &slots[at];
-                let id = EndpointId(at as u32);
-                let says = [
-                    (Step::State, Reasons(slot.reasons).beyond(allowed) == Reasons(0)),
-                    (
-                        Step::Fence,
-                        admission.fence.as_deref().is_none_or(|fence| fence.contains(&slot.region)),
-                    ),
-                    (Step::Region, region.is_none_or(|region| region.contains(&slot.region))),
-                    (Step::Family, slot.families & admission.families != 0),
-                    (Step::Reach, self.count < MAX_CANDIDATES),
-                ];
-                let against = says.into_iter().find(|(_, is_kept)| !is_kept);
-                if let Some((step, _)) = against {
-                    observer.note(step, id, false);
-                    if step == Step::Reach && O::IS_SILENT {
-                        return;
-                    }
-                    continue;
-                }
-                self.endpoints[self.count] = id.0;
+        }
+        self.gather_of(slots, list, admission, allowed, None, observer);
+    }
+
+    fn gather_of<O: Observer>(
+        &mut self,
+        slots: &[EndpointSlot],
+        list: impl Iterator<Item = usize>,
+        admission: &Admission,
+        allowed: Reasons,
+        region: Option<&[u16]>,
+        observer: &mut O,
+    ) {
+        let mut farthest = u32::MAX;
+        for at in list.take(MOST_LOOKED_AT) {
+            let slot = &slots[at];
+            let against = if Reasons(slot.reasons).beyond(allowed) != Reasons(0) {
+                Step::State
+            } else if !admission.is_within_fence(slot) {
+                Step::Fence
+            } else if region.is_some_and(|region| !region.contains(&slot.region)) {
+                Step::Region
+            } else if slot.families & admission.families == 0 {
+                Step::Family
+            } else if slot.distance > farthest {
+                Step::Nearest
+            } else if let Some(room) = self.endpoints.get_mut(self.count) {
+                *room = at as u32;
                 self.count += 1;
-            }
-            if admission.region.is_none() {
+                if farthest == u32::MAX {
+                    farthest = slot.distance.saturating_add(admission.margin);
+                }
+                self.most_load = self.most_load.max(slot.load);
+                self.most_log = self.most_log.max(slot.log_weight);
+                self.least_log = self.least_log.min(slot.log_weight);
+                continue;
+            } else {
+                Step::Reach
+            };
+            observer.note(against, EndpointId(at as u32), false);
+            // Those that follow are no nearer.
+            if matches!(against, Step::Reach | Step::Nearest) && O::IS_SILENT {
                 return;
             }
         }
@@ -263,7 +290,7 @@ impl Choice {
         observer: &mut O,
     ) {
         for allowed in OPEN {
-            self.gather(slots, Merged { slots, links: [rest, Link::NONE] }, admission, allowed, observer);
+            self.gather(slots, Linked { slots, link: rest }, admission, allowed, observer);
             if self.count > 0 {
                 break;
             }
@@ -275,7 +302,11 @@ impl Choice {
             self.count = if is_open { self.count } else { 0 };
             return;
         }
-        let has_family = |at: usize| slots[at].families & admission.families != 0;
+        // Endpoints outside of the fence are as if there were none.
+        let has_family = |at: usize| {
+            let slot = &slots[at];
+            slot.families & admission.families != 0 && admission.is_within_fence(slot)
+        };
         let mut all = Merged { slots, links: [eligible, rest] }.take(MOST_LOOKED_AT);
         let has_any = eligible != Link::NONE || rest != Link::NONE;
         self.how = match has_any {
@@ -286,17 +317,24 @@ impl Choice {
     }
 
     fn report_rest<O: Observer>(&self, slots: &[EndpointSlot], rest: Link, observer: &mut O) {
-        for at in (Merged { slots, links: [rest, Link::NONE] }).take(MOST_LOOKED_AT) {
+        for at in (Linked { slots, link: rest }).take(MOST_LOOKED_AT) {
             observer.note(Step::State, EndpointId(at as u32), false);
         }
     }
 
     /// Those that are at most so much farther than the nearest.
     fn keep_nearest<O: Observer>(&mut self, slots: &[EndpointSlot], margin: u32, observer: &mut O) {
-        let distance = |index: &u32| slots[*index as usize].distance;
-        let nearest = self.endpoints[..self.count].iter().map(distance).min().unwrap_or(0);
+        let distance = |index: u32| slots[index as usize].distance;
+        let found = &self.endpoints[..self.count];
+        // Without an order of the client's own they are in that of distance.
+        let (nearest, farthest) = match (found.first(), found.last()) {
+            (Some(&first), Some(&last)) if !self.is_ranked => (distance(first), distance(last)),
+            _ => (found.iter().map(|&index| distance(index)).min().unwrap_or(0), u32::MAX),
+        };
         let most = nearest.saturating_add(margin);
-        self.keep(Step::Nearest, observer, |index| slots[index].distance <= most);
+        if farthest > most {
+            self.keep(Step::Nearest, observer, |index| slots[index].distance <= most);
+        }
     }
 
     /// Of those whose load is over the threshold, a client keeps the more the lower the load is; if none is left, the
@@ -304,6 +342,9 @@ impl Choice {
     fn shed<O: Observer>(&mut self, slots: &[EndpointSlot], percent: u8, client: u32, observer: &mut O) {
         let load = |index: &u32| slots[*index as usize].load;
         let threshold = u32::from(percent) * 255 / 100;
+        if u32::from(self.most_load) <= threshold {
+            return;
+        }
         let Some(least) = self.endpoints[..self.count].iter().map(load).min() else { return };
         if self.endpoints[..self.count].iter().all(|index| u32::from(load(index)) <= threshold) {
             return;
@@ -313,7 +354,7 @@ impl Choice {
         let stays = |index: usize| {
             let over = u32::from(slots[index].load).saturating_sub(threshold);
             let shed = over * 256 / (256 - threshold);
-            hash::together(client ^ SHEDDING, slots[index].identity) & 0xFF >= shed
+            hash::together(client ^ SHEDDING, slots[index].identity) >> 24 >= shed
         };
         if self.endpoints[..self.count].iter().any(|&index| stays(index as usize)) {
             self.keep(Step::Load, observer, stays);
@@ -322,62 +363,62 @@ impl Choice {
         }
     }
 
-    /// Gives each its score with the client.
-    fn score(&mut self, slots: &[EndpointSlot], share: Share, client: u32) {
-        let weight = |index: &u32| {
-            let slot = &slots[*index as usize];
-            let nominal = match share {
-                Share::Weight => slot.weight.into(),
-                Share::Capacity => slot.capacity.min(MOST_SHARE),
-            };
-            // None at all is the least there is (RFC 2782).
-            (nominal * WHOLE + 1) * u32::from(slot.ramp) / u32::from(crate::registry::FULL)
+    /// Brings the `count` whose scores with the client are highest to the front, in order, and forgets the others. Of
+    /// equal scores the nearer one is before.
+    ///
+    /// A score grows with the hash. So a hash that would be too low even with the highest weight there is spares every lower one
+    /// its logarithms, and few are ever computed.
+    fn rank(&mut self, slots: &[EndpointSlot], share: Share, client: u32, count: usize) {
+        let log_weight = |slot: &EndpointSlot| match share {
+            Share::Weight => slot.log_weight,
+            Share::Capacity => hash::log_weight(slot.capacity, slot.ramp),
         };
-        let indexes = &self.endpoints[..self.count];
-        let first = indexes.first().map_or(0, weight);
-        let are_equal = indexes.iter().all(|index| weight(index) == first);
-        let (mut last, mut log) = (first, hash::log2(first));
-        for (score, index) in self.scores.iter_mut().zip(indexes) {
-            let together = hash::together(client, slots[*index as usize].identity);
-            *score = if are_equal {
-                // The score only grows with the hash.
-                together
-            } else {
-                let weight = weight(index);
-                if weight != last {
-                    (last, log) = (weight, hash::log2(weight));
-                }
-                hash::score(together, log)
-            };
+        // If all are equal the hash alone decides.
+        let are_equal = share == Share::Weight && self.most_log == self.least_log;
+        let most = match share {
+            _ if are_equal => 0,
+            Share::Weight => hash::bonus(self.most_log),
+            Share::Capacity => hash::bonus(u16::MAX),
+        };
+        let (mut ranked, mut hopeless) = (0, 0);
+        for place in 0..self.count {
+            let index = self.endpoints[place];
+            let slot = &slots[index as usize];
+            let together = hash::together(client, slot.identity);
+            let is_full = ranked == count;
+            if is_full && together <= hopeless {
+                continue;
+            }
+            let mut score = if are_equal { together } else { hash::score(together) };
+            if is_full && score.saturating_add(most) <= self.scores[count - 1] {
+                hopeless = together;
+                continue;
+            }
+            if !are_equal {
+                score += hash::bonus(log_weight(slot));
+            }
+            let mut at = if is_full { count - 1 } else { ranked };
+            if is_full && score <= self.scores[at] {
+                continue;
+            }
+            // What is ranked takes no more places than were looked at.
+            while at > 0 && self.scores[at - 1] < score {
+                (self.scores[at], self.endpoints[at]) = (self.scores[at - 1], self.endpoints[at - 1]);
+                at -= 1;
+            }
+            (self.scores[at], self.endpoints[at]) = (score, index);
+            ranked += usize::from(!is_full);
         }
-        (self.is_scored, self.is_ranked, self.is_personal) = (true, true, true);
+        self.count = ranked;
+        (self.is_ranked, self.is_personal) = (true, true);
     }
 
     fn keep_first<O: Observer>(&mut self, count: usize, observer: &mut O) {
         let count = count.min(self.count);
-        self.sort(count);
         for &index in &self.endpoints[count..self.count] {
             observer.note(Step::Count, EndpointId(index), false);
         }
         self.count = count;
-    }
-
-    /// Brings the first `count` into the order of their scores, if they have some.
-    fn sort(&mut self, count: usize) {
-        if !self.is_scored {
-            return;
-        }
-        for place in 0..count.min(self.count) {
-            let (mut best, mut at) = (self.scores[place], place);
-            for (other, &score) in self.scores[..self.count].iter().enumerate().skip(place + 1) {
-                if score > best {
-                    (best, at) = (score, other);
-                }
-            }
-            self.scores.swap(place, at);
-            self.endpoints.swap(place, at);
-        }
-        self.is_scored = count < self.count;
     }
 
     /// Keeps those of which `is_kept` is true, in their order.
@@ -386,7 +427,7 @@ impl Choice {
         for place in 0..self.count {
             let index = self.endpoints[place];
             if is_kept(index as usize) {
-                (self.endpoints[kept], self.scores[kept]) = (index, self.scores[place]);
+                self.endpoints[kept] = index;
                 kept += 1;
             } else {
                 observer.note(step, EndpointId(index), false);
@@ -398,16 +439,25 @@ impl Choice {
 
 impl Admission {
     fn of(registry: &Registry<'_>, steering: &Steering<'_>, families: u8) -> Self {
-        let mut admission = Self { families, any_state: false, fence: None, region: None };
+        let mut admission = Self { families, any_state: false, margin: u32::MAX, fence: None, region: None };
+        let mut is_first = true;
         for filter in steering.filters() {
-            match filter {
+            match *filter {
                 Filter::AnyState => admission.any_state = true,
                 Filter::Fence(regions) => admission.fence = Some(numbers(registry, regions)),
                 Filter::Region(regions) => admission.region = Some(numbers(registry, regions)),
-                _ => {}
+                Filter::Nearest(margin) if is_first => admission.margin = margin,
+                Filter::Nearest(_) | Filter::Load(_) | Filter::Weight(_) | Filter::Count(_) => {
+                    is_first = false
+                }
+                Filter::ClientSubnet => {}
             }
         }
         admission
+    }
+
+    fn is_within_fence(&self, slot: &EndpointSlot) -> bool {
+        self.fence.as_deref().is_none_or(|fence| fence.contains(&slot.region))
     }
 }
 
@@ -417,6 +467,24 @@ fn numbers(registry: &Registry<'_>, regions: Regions<'_>) -> heapless::Vec<u16, 
         return core::iter::once(registry.own_region()).filter(|&region| region != 0).collect();
     }
     regions.filter_map(|region| registry.find_region(region.as_str().as_bytes())).take(MAX_REGIONS).collect()
+}
+
+/// One list.
+#[derive(Clone, Copy)]
+struct Linked<'r> {
+    slots: &'r [EndpointSlot],
+    link: Link,
+}
+
+impl Iterator for Linked<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        let at = self.link.index()?;
+        self.link = self.slots.get(at)?.next;
+        Some(at)
+    }
 }
 
 /// Two lists in one order of distance.
@@ -448,7 +516,3 @@ impl Iterator for Merged<'_> {
 
 /// Keeps the decision who is shed apart from the one who comes first.
 const SHEDDING: u32 = 0x5EED_10AD;
-/// Weights are counted in so many parts, so that a weight of 0 is less than one of 1.
-const WHOLE: u32 = 16;
-/// Capacities beyond do not count: 2^20.
-const MOST_SHARE: u32 = 1 << 20;

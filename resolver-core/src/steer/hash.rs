@@ -38,26 +38,50 @@ fn words(number: u128) -> [u32; 4] {
     [(number >> 96) as u32, (number >> 64) as u32, (number >> 32) as u32, number as u32]
 }
 
-/// What a client and an endpoint have together.
+/// What a client and an endpoint have together. The upper bits are the better ones.
 #[inline]
 pub(crate) fn together(client: u32, identity: u32) -> u32 {
-    mix(client ^ identity)
+    // Both are mixed already, so less does.
+    let word = (client ^ identity).wrapping_mul(0x9E37_79B1);
+    (word ^ word >> 15).wrapping_mul(0x85EB_CA77)
 }
 
-/// The score of an endpoint of weight 2^`log_weight` / 2^24 for a hash. Grows with both.
+/// log2 of a weight in parts, with [`WEIGHT_FRACTION`] fractional bits. During a slow start it has fewer of them.
+pub(crate) fn log_weight(weight: u32, ramp: u8) -> u16 {
+    // A weight of 0 is one part: the least there is (RFC 2782).
+    let parts = weight.min(MOST_WEIGHT) * PARTS * u32::from(ramp);
+    // Parts are at most 2^28 with a full ramp.
+    (log2(parts) >> (FRACTION - WEIGHT_FRACTION)) as u16
+}
+
+/// Weights and capacities beyond do not count: 2^20.
+const MOST_WEIGHT: u32 = 1 << 20;
+/// Parts of a weight of 1 for each step of a slow start.
+const PARTS: u32 = 16;
+/// Fractional bits of the logarithm of a weight: a tenth of a per cent.
+const WEIGHT_FRACTION: u32 = 11;
+
+/// The score of an endpoint of weight 1 for a hash: grows with it.
 #[inline]
-pub(crate) fn score(hash: u32, log_weight: u32) -> u32 {
+pub(crate) fn score(hash: u32) -> u32 {
     // -log2 of a number below 1; the hash is at least 1, so it is over 0 and at most 32.
     let exponent = (32 << FRACTION) - log2(hash | 1);
-    log_weight + (32 << FRACTION) - log2(exponent.max(1))
+    (32 << FRACTION) - log2(exponent)
+}
+
+/// What a weight adds to the score: at most 31, so that the sum is below 64.
+#[inline]
+pub(crate) fn bonus(log_weight: u16) -> u32 {
+    u32::from(log_weight) << (FRACTION - WEIGHT_FRACTION)
 }
 
 /// log2 of `number`, of 1 for 0, with [`FRACTION`] fractional bits; to within 0.0002.
 #[inline]
 pub(crate) fn log2(number: u32) -> u32 {
-    let zeros = (number | 1).leading_zeros();
+    let number = number.max(1);
+    let zeros = number.leading_zeros();
     // Without the leading one.
-    let rest = (number | 1) << zeros << 1;
+    let rest = number << zeros << 1;
     let index = (rest >> 27) as usize;
     let (low, high) = (TABLE[index], TABLE[index + 1]);
     // 16 of the 27 bits below the index are enough; the product has at most 28.
@@ -99,7 +123,9 @@ mod tests {
         let identities: std::vec::Vec<u32> = (0..6).map(|n| mix(n * 7 + 1)).collect();
         let first = |client: u32, count: usize| {
             (0..count)
-                .max_by_key(|&at| score(together(client, identities[at]), log2(weights[at] * 16)))
+                .max_by_key(|&at| {
+                    score(together(client, identities[at])) + bonus(log_weight(weights[at], 16))
+                })
                 .unwrap_or(0)
         };
         let (mut got, mut moved) = ([0_u32; 6], 0);

@@ -25,13 +25,13 @@ pub const MAX_CANDIDATES: usize = 64;
 pub const MAX_MARGIN: Duration = Duration::from_secs(10);
 
 /// What a steered name says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Steering<'a> {
     /// The service whose endpoints are chosen from.
     pub service: Identifier<'a>,
     /// What happens when no endpoint is left.
     pub policy: Policy<'a>,
-    filters: &'a [u8],
+    filters: heapless::Vec<Filter<'a>, KINDS>,
 }
 
 /// What happens when no endpoint is left.
@@ -134,29 +134,24 @@ impl<'a> Steering<'a> {
             2 => (Policy::NoData, rest),
             _ => return Err(Unread::Malformed),
         };
+        let mut read = Self { service, policy, filters: heapless::Vec::new() };
         let mut seen = 0_u16;
         let mut rest = filters;
         while !rest.is_empty() {
-            let (kind, _, after) = read_filter(rest)?;
+            let (kind, filter, after) = read_filter(rest)?;
             let bit = 1 << kind;
-            if seen & bit != 0 {
+            if seen & bit != 0 || read.filters.push(filter).is_err() {
                 return Err(Unread::Malformed);
             }
             seen |= bit;
             rest = after;
         }
-        Ok(Self { service, policy, filters })
+        Ok(read)
     }
 
     /// The filters, in order.
-    pub fn filters(self) -> impl Iterator<Item = Filter<'a>> + Clone {
-        let mut rest = self.filters;
-        core::iter::from_fn(move || {
-            // Checked when it was read.
-            let (_, filter, after) = read_filter(rest).ok()?;
-            rest = after;
-            Some(filter)
-        })
+    pub fn filters(&self) -> impl Iterator<Item = &Filter<'a>> + Clone {
+        self.filters.iter()
     }
 }
 
@@ -205,6 +200,8 @@ fn counted(octets: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     rest.split_at_checked(length.into()).ok_or(Malformed)
 }
 
+/// How many kinds of filters there are; each stands once at most.
+const KINDS: usize = 8;
 /// Kinds of filters, on the wire.
 pub(super) const ANY_STATE: u8 = 1;
 pub(super) const REGION: u8 = 2;

@@ -7,5 +7,6 @@ mod support;
 mod answers;
 mod lives;
 mod model;
+mod program;
 mod text;
 mod world;

@@ -14,7 +14,7 @@ fn written(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Texts of chains of filters, each at most once.
-pub fn chains() -> impl Strategy<Value = String> {
+pub(crate) fn chains() -> impl Strategy<Value = String> {
     let filter = prop_oneof![
         Just("any-state".to_string()),
         prop_oneof![Just("region".to_string()), Just("region=us,asia".into()), Just("region=eu".into())],
@@ -132,7 +132,7 @@ proptest! {
     fn text_and_octets_say_the_same(text in chains()) {
         let octets = written(&text).unwrap();
         let shown = Steering::read(&octets).unwrap().to_string();
-        prop_assert_eq!(written(&shown), Ok(octets));
+        prop_assert!(written(&shown).as_deref() == Ok(&*octets));
     }
 
     #[test]
@@ -142,7 +142,7 @@ proptest! {
             Ok(steering) => {
                 prop_assert!(rdata::is_well_formed(Rtype::STEER, &octets));
                 let shown = steering.to_string();
-                prop_assert_eq!(written(&shown), Ok(octets));
+                prop_assert!(written(&shown).as_deref() == Ok(&*octets));
             }
             Err(unread) => prop_assert_eq!(rdata::is_well_formed(Rtype::STEER, &octets), unread == Unread::Version),
         }

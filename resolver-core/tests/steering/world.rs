@@ -15,16 +15,16 @@ use resolver_core::registry::{
 };
 use resolver_core::{Instant, View};
 
-pub fn id(text: &str) -> Identifier<'_> {
+pub(crate) fn id(text: &str) -> Identifier<'_> {
     Identifier::new(text).unwrap()
 }
 
-pub fn at(millis: u64) -> Instant {
+pub(crate) fn at(millis: u64) -> Instant {
     Instant::from_micros(1_000_000 + millis * 1_000)
 }
 
 /// A registry in leaked memory for so many nodes, as many endpoints, 4 services and 4 regions.
-pub fn registry(nodes: usize, settings: &Settings<'_>) -> Registry<'static> {
+pub(crate) fn registry(nodes: usize, settings: &Settings<'_>) -> Registry<'static> {
     let memory = Memory {
         nodes: vec![NodeSlot::EMPTY; nodes].leak(),
         endpoints: vec![EndpointSlot::EMPTY; nodes].leak(),
@@ -36,7 +36,7 @@ pub fn registry(nodes: usize, settings: &Settings<'_>) -> Registry<'static> {
 }
 
 /// Settings without slow start, of a node `here` in `eu`.
-pub fn settings() -> Settings<'static> {
+pub(crate) fn settings() -> Settings<'static> {
     Settings {
         region: Some(id("eu")),
         node: Some(id("here")),
@@ -47,13 +47,13 @@ pub fn settings() -> Settings<'static> {
 
 /// One node of the fleet.
 #[derive(Clone)]
-pub struct Node {
-    pub name: &'static str,
-    pub region: &'static str,
-    pub addresses: Vec<SocketAddr>,
-    pub place: Option<Place>,
+pub(crate) struct Node {
+    pub(crate) name: &'static str,
+    pub(crate) region: &'static str,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) place: Option<Place>,
     /// Name, port, capacity, weight.
-    pub services: Vec<(&'static str, u16, u32, u16)>,
+    pub(crate) services: Vec<(&'static str, u16, u32, u16)>,
     key: SigningKey,
     certificate: Vec<u8>,
 }
@@ -64,7 +64,7 @@ fn operator() -> SigningKey {
 
 impl Node {
     /// With the service `web` at port 443, weight 10, and an IPv4 address that ends in `number`.
-    pub fn new(name: &'static str, region: &'static str, number: u8) -> Self {
+    pub(crate) fn new(name: &'static str, region: &'static str, number: u8) -> Self {
         let key = SigningKey::from_bytes(&[number; 32]);
         let grant = Grant {
             node: id(name),
@@ -93,7 +93,7 @@ impl Node {
         Identity::new(id(self.name), id(self.region), self.key.clone(), &self.certificate).unwrap()
     }
 
-    pub fn birth(&self, incarnation: u64) -> Vec<u8> {
+    pub(crate) fn birth(&self, incarnation: u64) -> Vec<u8> {
         let services: Vec<_> = self
             .services
             .iter()
@@ -108,11 +108,11 @@ impl Node {
         sealed(|out| seal_birth(&self.identity(), incarnation, &announcement, out))
     }
 
-    pub fn end(&self, end: End, speaker: Speaker, incarnation: u64) -> Vec<u8> {
+    pub(crate) fn end(&self, end: End, speaker: Speaker, incarnation: u64) -> Vec<u8> {
         sealed(|out| seal_end(&self.identity(), end, speaker, incarnation, out))
     }
 
-    pub fn beacon(
+    pub(crate) fn beacon(
         &self,
         incarnation: u64,
         load: u8,
@@ -146,7 +146,7 @@ fn sealed(seal: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
 }
 
 /// Hears `payload` on `node`'s topic of that kind.
-pub fn hear(
+pub(crate) fn hear(
     view: &mut View<'_>,
     node: &Node,
     kind: char,
@@ -161,19 +161,26 @@ pub fn hear(
     Ok(view.hear(&heard, now))
 }
 
-pub fn is_born(view: &mut View<'_>, node: &Node, incarnation: u64, now: Instant) -> NodeId {
+pub(crate) fn is_born(view: &mut View<'_>, node: &Node, incarnation: u64, now: Instant) -> NodeId {
     match hear(view, node, 'n', &node.birth(incarnation), now) {
         Ok(Ok(Learnt::Node(id))) => id,
         other => panic!("{}: {other:?}", node.name),
     }
 }
 
-pub fn ends(view: &mut View<'_>, node: &Node, end: End, speaker: Speaker, incarnation: u64, now: Instant) {
+pub(crate) fn ends(
+    view: &mut View<'_>,
+    node: &Node,
+    end: End,
+    speaker: Speaker,
+    incarnation: u64,
+    now: Instant,
+) {
     hear(view, node, 'n', &node.end(end, speaker, incarnation), now).unwrap().unwrap();
 }
 
 /// A beacon with this load, these services and suspects.
-pub fn tells(
+pub(crate) fn tells(
     view: &mut View<'_>,
     node: &Node,
     incarnation: u64,
@@ -186,7 +193,7 @@ pub fn tells(
 }
 
 /// Names of the endpoints of `web` that are eligible, in order.
-pub fn eligible<'v>(view: &'v View<'_>) -> Vec<&'v str> {
+pub(crate) fn eligible<'v>(view: &'v View<'_>) -> Vec<&'v str> {
     let endpoints = view.registry().endpoints(id("web"));
     endpoints.filter(|endpoint| endpoint.reasons.is_eligible()).map(|endpoint| endpoint.name).collect()
 }

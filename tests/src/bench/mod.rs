@@ -13,6 +13,7 @@ mod million;
 mod propagation;
 mod query_cost;
 mod report;
+mod steered_cost;
 
 pub use report::Report;
 
@@ -27,7 +28,7 @@ pub struct Bench {
 
 impl Bench {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self {
             name: "propagation",
             summary: "UPDATE's response to new answer at a node",
@@ -41,6 +42,11 @@ impl Bench {
         Self { name: "query-cost", summary: "CPU per UDP query, beside NSD and Knot", run: query_cost::run },
         Self { name: "birth", summary: "a node's start to answers that point to it", run: lives::birth },
         Self { name: "death", summary: "a node's end to answers that do not point to it", run: lives::death },
+        Self {
+            name: "steered-cost",
+            summary: "instructions of a steered answer beside a static one",
+            run: steered_cost::run,
+        },
         Self { name: "memory", summary: "a node's resident memory with 1,000,000 RRsets", run: memory::run },
         Self { name: "cold-start", summary: "empty node to 1,000,000 RRsets served", run: cold_start::run },
         Self { name: "faults", summary: "100,000 updates while everything is killed", run: faults::run },

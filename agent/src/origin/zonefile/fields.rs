@@ -8,6 +8,7 @@ use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use domain::base::iana::Rtype;
 use domain::base::name::{ToName, UncertainName};
 use domain::rdata::dnssec::RtypeBitmap;
+use resolver_core::wire::Name as CoreName;
 
 use super::entries::Word;
 use super::{Fault, Origin, special};
@@ -55,11 +56,13 @@ pub(super) enum Field {
     Prefixes,
     HostIdentity,
     Relay,
+    /// What a steered name says (docs/steering.md).
+    Steering,
 }
 
 use Field::*;
 
-/// Types that BIND, NSD or Knot read by name, and the reader does not. Left out is what no zone has any more (A6, NXT, SIG, WKS).
+/// Types that BIND, NSD or Knot read by name, and the reader does not; and our own. Left out is what no zone has any more (A6, NXT, SIG, WKS).
 const TYPES: &[TypeForm] = &[
     of("AFSDB", 18, &[U16, Name]),
     of("X25", 19, &[Text]),
@@ -95,6 +98,7 @@ const TYPES: &[TypeForm] = &[
     of("WALLET", 262, &[Texts]),
     of("TA", 32768, &[U16, Algorithm, U8, Hex]),
     of("DLV", 32769, &[U16, Algorithm, U8, Hex]),
+    of("STEER", 65333, &[Steering]),
 ];
 
 const fn of(name: &'static str, number: u16, fields: &'static [Field]) -> TypeForm {
@@ -170,6 +174,14 @@ impl<'t> Fields<'_, 't> {
     pub(super) fn joined(&mut self) -> Result<String, Fault> {
         let words = std::mem::take(&mut self.words);
         words.iter().map(Word::plain).collect()
+    }
+
+    /// All words that are left, none of which needs an escape, and what relative names in them are below.
+    pub(super) fn rest(&mut self) -> Result<(Vec<&'t str>, CoreName), Fault> {
+        let words = std::mem::take(&mut self.words);
+        let origin =
+            CoreName::from_wire(self.origin.as_slice()).map_err(|error| Fault::syntax(error.to_string()))?;
+        Ok((words.iter().map(Word::plain).collect::<Result<_, _>>()?, origin))
     }
 
     /// Whether there are none.
@@ -249,6 +261,7 @@ impl Field {
             Prefixes => special::prefixes(fields, rdata)?,
             HostIdentity => special::host_identity(fields, rdata)?,
             Relay => special::relay(fields, rdata)?,
+            Steering => special::steering(fields, rdata)?,
         }
         Ok(())
     }

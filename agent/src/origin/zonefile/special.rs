@@ -1,6 +1,9 @@
-//! Types whose text is not a plain row of fields: LOC, APL, HIP, AMTRELAY.
+//! Types whose text is not a plain row of fields: LOC, APL, HIP, AMTRELAY, STEER.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use resolver_core::steer::rdata::MAX_STEERING;
+use resolver_core::steer::text;
 
 use super::Fault;
 use super::entries::Word;
@@ -24,6 +27,16 @@ pub(super) fn location(fields: &mut Fields<'_, '_>, rdata: &mut Vec<u8>) -> Resu
     for number in [latitude, longitude, altitude] {
         rdata.extend(number.to_be_bytes());
     }
+    Ok(())
+}
+
+/// A steered name: the core's own form.
+pub(super) fn steering(fields: &mut Fields<'_, '_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+    let (words, origin) = fields.rest()?;
+    let mut octets = [0; MAX_STEERING];
+    let length = text::parse(words.into_iter(), &origin, &mut octets)
+        .map_err(|error| Fault::syntax(error.to_string()))?;
+    rdata.extend_from_slice(&octets[..length]);
     Ok(())
 }
 

@@ -39,6 +39,27 @@ fn records_become_rrsets_in_canonical_form() {
 }
 
 #[test]
+fn steered_names_are_read_in_their_own_form_and_as_octets() {
+    let zone = with(
+        "www 30 IN STEER web region=eu nearest=10ms weight count=2 else=name:backup\n\
+         api STEER ( web ; what it is\n  nearest(10ms) count(2) else=nodata )\n\
+         raw TYPE65333 \\# 6 010377656200\nnew TYPE65333 \\# 2 0209\n",
+    )
+    .unwrap();
+    let rdata = |owner: &str| {
+        let found = zone.rrsets.iter().find(|rrset| rrset.owner().to_string() == owner).unwrap();
+        assert_eq!((found.rtype(), found.rdatas().count()), (Rtype::STEER, 1));
+        found.rdatas().next().unwrap().to_vec()
+    };
+    let mut expected = b"\x01\x03web\x01\x06backup\x07example\x03org\0".to_vec();
+    expected.extend(b"\x02\x03\x02eu\x04\x04\0\0\x27\x10\x06\x01\0\x07\x01\x02");
+    assert_eq!(rdata("www."), expected);
+    assert_eq!(rdata("api."), b"\x01\x03web\x02\x04\x04\0\0\x27\x10\x07\x01\x02");
+    assert_eq!(rdata("raw."), b"\x01\x03web\0");
+    assert_eq!(rdata("new."), b"\x02\x09");
+}
+
+#[test]
 fn faults_name_line_and_remedy() {
     assert_fault("\n; fine\nwww A 192.0.2.256\n", 6, "");
     assert_fault("other.example. A 192.0.2.1\n", 4, "outside the zone");
@@ -64,6 +85,9 @@ fn faults_name_line_and_remedy() {
     assert_fault("a APL 1:192.0.2.0/33\n", 4, "prefix");
     assert_fault("a URI 1 1\n", 4, "missing");
     assert_fault("a AFSDB 1 b c\n", 4, "too many");
+    assert_fault("a STEER web fastest\n", 4, "\"fastest\" is not a filter");
+    assert_fault("a STEER web count=0\n", 4, "a number from 1 to 64");
+    assert_fault("a TYPE65333 \\# 2 0100\n", 4, "malformed");
     assert_fault("a SPF \"\\256\"\n", 4, "octet");
     assert_fault("$GENERATE 3-1 a$ A 192.0.2.$\n", 4, "$GENERATE");
     assert_fault("$GENERATE 1-300 a$ A 192.0.2.$\nb A x\n", 4, "");
