@@ -10,7 +10,7 @@ use resolver_core::wire::{Name, NameError};
 
 use crate::enrolment::{self, Allowed};
 use crate::service::{self, Purpose};
-use crate::{keys, node, orders, origin, provision, status};
+use crate::{explain, keys, node, orders, origin, provision, status};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ enum Command {
     Revoke(Revoke),
     /// Show every node of the fleet: whether it is up, and how far each zone lags behind
     Status(Status),
+    /// Say why a running node answers a query for a steered name as it does
+    Explain(Explain),
     /// Make the configuration block of a board, or show one
     Provision(Provision),
     /// Run broker, origin and node on loopback, with a sample zone, and say what to try
@@ -248,6 +250,24 @@ struct Status {
 }
 
 #[derive(Debug, Args)]
+struct Explain {
+    /// The node's configuration file
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// The name that is asked for
+    name: String,
+    /// The type: A, AAAA, SRV, SVCB or HTTPS
+    #[arg(value_name = "TYPE")]
+    rtype: String,
+    /// Where the query would come from; the node's own machine without it
+    #[arg(long, value_name = "ADDRESS")]
+    client: Option<std::net::IpAddr>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct Demo {
     /// Port for DNS queries; another one is taken if it is in use
     #[arg(long, default_value_t = 5300)]
@@ -281,6 +301,10 @@ pub fn main() -> ExitCode {
         }
         Command::ForceUp(timed) => set(&timed, Order::ForceUp),
         Command::Revoke(revoke) => tell(revoked(&revoke)),
+        Command::Explain(Explain { config, name, rtype, client, json }) => {
+            let question = explain::Question { config: &config, name: &name, rtype: &rtype, client, json };
+            tell(explain::run(&question))
+        }
         Command::Status(Status { config, operators, json, watch, wait }) => status::run(&status::Question {
             config: &config,
             operators: &operators,

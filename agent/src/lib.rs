@@ -12,6 +12,8 @@ pub mod config;
 #[cfg(feature = "net")]
 pub mod drift;
 pub mod enrolment;
+#[cfg(feature = "net")]
+pub mod explain;
 pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;

@@ -44,6 +44,8 @@ struct Session {
     unsent_filters: VecDeque<String>,
     /// Filters not yet acknowledged.
     unacked_filters: HashMap<u16, String>,
+    /// Packets that came from the broker.
+    heard: u64,
 }
 
 #[derive(Default)]
@@ -168,10 +170,16 @@ impl Link {
         self.stop.cancel();
     }
 
+    /// Packets that came from the broker on this connection; `None`: it is over.
+    fn heard(&self) -> Option<u64> {
+        self.session.lock().as_ref().map(|session| session.heard)
+    }
+
     /// Books `progress`; returns what the receiver is to know of it.
     fn book(&self, progress: Progress) -> Option<Event> {
         let mut guard = self.session.lock();
         let session = guard.as_mut()?;
+        session.heard += u64::from(progress.is_incoming());
         match progress {
             Progress::Message { topic, payload, retain } => {
                 add(&self.tally.messages, 1);
@@ -217,7 +225,11 @@ impl Link {
                 }
                 None
             }
-            Progress::Connected { .. } | Progress::ReportSent | Progress::Goodbye | Progress::Other => None,
+            Progress::Connected { .. }
+            | Progress::ReportSent
+            | Progress::Unsubscribed
+            | Progress::Goodbye
+            | Progress::Other => None,
         }
     }
 }
@@ -336,9 +348,15 @@ impl Driver {
         };
         let mut sender = Some(sender);
         let over = self.link.stop.child_token();
+        let silent = CancellationToken::new();
+        // Whatever ends the connection ends what goes with it.
+        let _guard = over.clone().drop_guard();
         loop {
             // Cancelled only where the session ends anyway.
             let Some(polled) = over.run_until_cancelled(poller.poll()).await else {
+                if silent.is_cancelled() {
+                    return Ok(Failure { reason: "the broker is silent".into(), dialect: false });
+                }
                 self.goodbye(poller).await;
                 if self.link.stop.is_cancelled() {
                     return Err(Ended);
@@ -367,8 +385,14 @@ impl Driver {
                         unacked: HashMap::new(),
                         unsent_filters: VecDeque::new(),
                         unacked_filters: HashMap::new(),
+                        heard: 0,
                     });
                     self.link.changed.notify_waiters();
+                    let keep_alive = self.settings.keep_alive;
+                    if session::needs_signs_of_life(version, keep_alive) {
+                        let (link, over, silent) = (self.link.clone(), over.clone(), silent.clone());
+                        tokio::spawn(give_signs_of_life(link, keep_alive, over, silent));
+                    }
                     self.events.send(Event::Up).await.map_err(|_| Ended)?;
                 }
                 Ok(progress) => {
@@ -398,6 +422,30 @@ impl Driver {
             while !matches!(poller.poll().await, Ok(Progress::Goodbye) | Err(_)) {}
         })
         .await;
+    }
+}
+
+/// Lets the broker hear something in time, and ends a connection on which nothing comes back: `silent` says so. What is sent is
+/// the end of a subscription that never was, since rumqttc gives out no ping; it is answered like one and changes nothing.
+async fn give_signs_of_life(
+    link: Arc<Link>,
+    keep_alive: Duration,
+    over: CancellationToken,
+    silent: CancellationToken,
+) {
+    let mut before: Option<u64> = None;
+    let mut unanswered = 0;
+    while over.run_until_cancelled(sleep(keep_alive * 3 / 4)).await.is_some() {
+        let Some(heard) = link.heard() else { return };
+        unanswered = if before == Some(heard) { unanswered + 1 } else { 0 };
+        if unanswered >= 2 {
+            silent.cancel();
+            over.cancel();
+            return;
+        }
+        before = Some(heard);
+        // Full: then there is enough on its way.
+        let _ = link.unsubscribe(NO_SUBSCRIPTION);
     }
 }
 
@@ -490,6 +538,8 @@ impl Backoff {
     }
 }
 
+/// A filter that nothing subscribes to.
+const NO_SUBSCRIPTION: &str = "keep-alive";
 /// Two that throw each other out come back after a pause, so each lives no longer than the other's pause.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A broker that restarts may end two connections in a row.

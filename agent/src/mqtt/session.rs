@@ -3,6 +3,8 @@
 //! A session is never revived. rumqttc can stay wedged on a publish that was waiting for a packet identifier when
 //! the connection went, so each connection gets a client of its own.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use rumqttc::v5::mqttbytes::v5::{
     ConnectReturnCode as V5Code, Filter, LastWill as V5Will, Packet as V5Packet, PubAckReason,
@@ -47,6 +49,8 @@ pub(super) enum Progress {
     SubscribeSent(u16),
     /// SUBACK.
     Subscribed(u16, Result<(), String>),
+    /// UNSUBACK.
+    Unsubscribed,
     /// DISCONNECT sent.
     Goodbye,
     /// Nothing of interest.
@@ -77,7 +81,7 @@ pub(super) fn new(settings: &Settings, version: Version, room: usize) -> Result<
         Version::V5 => {
             let mut options = v5::MqttOptions::new(&settings.client_id, host, settings.port);
             options.set_transport(transport);
-            options.set_keep_alive(settings.keep_alive);
+            options.set_keep_alive(announced(settings.keep_alive));
             options.set_clean_start(true);
             options.set_connection_timeout(CONNECT_SECONDS);
             options.set_network_options(network);
@@ -111,6 +115,18 @@ pub(super) fn new(settings: &Settings, version: Version, room: usize) -> Result<
             Ok((Sender::V311(sender), Poller::V311(Box::new(poller))))
         }
     }
+}
+
+/// Whether rumqttc leaves it to its user to be heard in time: see [`announced`].
+pub(super) fn needs_signs_of_life(version: Version, keep_alive: Duration) -> bool {
+    version == Version::V5 && keep_alive < LEAST_KEEP_ALIVE
+}
+
+/// What rumqttc is to be told, so that a CONNECT of MQTT 5 announces `keep_alive`. It refuses less than 5 s, by no need of
+/// its own, and announces the low 16 bits; with those above it never pings by itself. That the broker gets to see the
+/// right number is tested.
+fn announced(keep_alive: Duration) -> Duration {
+    if keep_alive < LEAST_KEEP_ALIVE { keep_alive + Duration::from_secs(1 << 16) } else { keep_alive }
 }
 
 #[cfg(feature = "tls")]
@@ -242,6 +258,7 @@ impl Progress {
                     reason => Err(format!("{reason:?}")),
                 },
             ),
+            V5Packet::UnsubAck(_) => Self::Unsubscribed,
             V5Packet::SubAck(ack) => Self::Subscribed(
                 ack.pkid,
                 match ack.return_codes[..] {
@@ -268,6 +285,22 @@ impl Progress {
                 },
             ),
             _ => Self::Other,
+        }
+    }
+
+    /// Whether it came from the broker, and so shows that the broker is there.
+    pub(super) fn is_incoming(&self) -> bool {
+        match self {
+            Self::Connected { .. }
+            | Self::Message { .. }
+            | Self::Published(..)
+            | Self::Subscribed(..)
+            | Self::Unsubscribed => true,
+            Self::ReportSent
+            | Self::PublishSent(_)
+            | Self::SubscribeSent(_)
+            | Self::Goodbye
+            | Self::Other => false,
         }
     }
 
@@ -314,5 +347,7 @@ impl Failure {
     }
 }
 
+/// That rumqttc takes for MQTT 5.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// From the first SYN to the CONNACK. On a LAN it takes milliseconds, over a poor mobile link with TLS 2 s.
 const CONNECT_SECONDS: u64 = 5;

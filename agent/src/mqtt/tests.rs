@@ -334,3 +334,49 @@ async fn a_broker_that_knows_only_3_1_1_is_spoken_to_in_3_1_1() {
     assert_eq!(next(&mut events).await, Event::Up);
     assert_eq!(broker.await.unwrap(), [5, 4]);
 }
+
+/// A broker that only takes connections: gives out what each CONNECT announces as keep-alive, and what else it hears.
+async fn announced_and_kept_alive(protocol: Protocol) -> (u16, usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut settings = Settings::new("127.0.0.1", port, "short");
+    (settings.protocol, settings.keep_alive) = (protocol, Duration::from_secs(2));
+    let (client, mut events) = connect(settings);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut room = [0; 1_024];
+    let length = stream.read(&mut room).await.unwrap();
+    // Fixed header of 2 octets, "MQTT", version, flags, keep-alive.
+    assert!(length > 12 && &room[4..8] == b"MQTT", "{:?}", &room[..length]);
+    let keep_alive = u16::from_be_bytes([room[10], room[11]]);
+    let connack: &[u8] = if protocol == Protocol::V5 { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
+    stream.write_all(connack).await.unwrap();
+    assert_eq!(next(&mut events).await, Event::Up);
+    let mut heard = 0;
+    // It answers nothing, so the connection is given up.
+    while let Ok(Ok(1..)) = timeout(Duration::from_secs(10), stream.read(&mut room)).await {
+        heard += 1;
+    }
+    assert!(matches!(events.recv().await, Some(Event::Down(_))));
+    client.close();
+    (keep_alive, heard)
+}
+
+#[tokio::test]
+async fn a_short_keep_alive_is_announced_kept_and_watched() {
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let (keep_alive, heard) = announced_and_kept_alive(protocol).await;
+        assert_eq!(keep_alive, 2);
+        assert!((1..=3).contains(&heard), "{protocol:?}: {heard}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_keep_alive_keeps_the_connection() {
+    let Some(broker) = Mosquitto::start("") else { return };
+    let mut settings = broker.settings("short");
+    settings.keep_alive = Duration::from_secs(2);
+    let (client, mut events) = connect(settings);
+    assert_eq!(next(&mut events).await, Event::Up);
+    assert!(timeout(Duration::from_secs(8), events.recv()).await.is_err(), "nothing happens");
+    assert!(client.is_up());
+}

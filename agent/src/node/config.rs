@@ -11,9 +11,10 @@ use resolver_core::wire::Name;
 use serde::Deserialize;
 
 use super::enrolment::{Enrolled, Enrolment, ServiceEntry};
+use super::steering;
 use super::view::SharedView;
 use crate::config::{self, Broker, Document, Log, Metrics, Problem};
-use crate::keys;
+use crate::{keys, mqtt};
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,6 +51,8 @@ pub struct Config {
     pub zone_list: Vec<Zone>,
     /// `[enrolment]`.
     pub enrolment: Option<Enrolment>,
+    /// `[steering]`.
+    pub steering: Option<steering::Section>,
     /// `[[service]]`.
     #[serde(rename = "service", default)]
     pub services: Vec<ServiceEntry>,
@@ -204,12 +207,28 @@ impl Config {
 
     /// Who the node is, if it is enrolled; key and certificate are read from their files.
     pub(super) fn enrolled(&self) -> Option<Result<Enrolled, Problem>> {
-        Some(self.enrolment.as_ref()?.enrolled(&self.name, &self.listen, &self.services))
+        self.enrolment.as_ref()?.enrolled(&self.name, &self.listen, &self.services)
     }
 
-    /// Keys of the operators whose orders it follows.
+    /// Where the node is, if it steers: it does where it believes operators.
+    pub(super) fn steering_place(&self) -> Option<&Enrolment> {
+        self.enrolment.as_ref().filter(|enrolment| !enrolment.operators.is_empty())
+    }
+
+    /// Keys of the operators whose nodes it believes and whose orders it follows.
     pub(super) fn operators(&self) -> Result<Vec<VerifyingKey>, Problem> {
-        self.enrolment.as_ref().map_or_else(|| Ok(Vec::new()), |enrolment| enrolment.operators(&self.base))
+        self.enrolment.as_ref().map_or(Ok(Vec::new()), |enrolment| enrolment.operators(&self.base))
+    }
+
+    /// How to connect to the broker: with a short keep-alive where others steer to this node.
+    pub(super) fn broker_settings(&self) -> Result<mqtt::Settings, Problem> {
+        let mut settings = self.broker.settings(&self.client_id())?;
+        let is_steered_to =
+            self.enrolment.as_ref().is_some_and(Enrolment::is_enrolled) && !self.services.is_empty();
+        if is_steered_to && self.broker.keep_alive.is_none() {
+            settings.keep_alive = STEERED_KEEP_ALIVE;
+        }
+        Ok(settings)
     }
 
     /// Where to keep state: the configured directory, else the one that systemd made for the unit.
@@ -300,15 +319,27 @@ impl Document for Config {
         self.broker.complete(base)?;
         if let Some(enrolment) = &mut self.enrolment {
             enrolment.complete(base);
+            enrolment.check()?;
             self.services.iter_mut().for_each(|service| service.complete(base));
             enrolment.operators(base)?;
-            enrolment.enrolled(&self.name, &self.listen, &self.services)?;
-        } else if !self.services.is_empty() {
+            enrolment.enrolled(&self.name, &self.listen, &self.services).transpose()?;
+        }
+        if !self.services.is_empty() && !self.enrolment.as_ref().is_some_and(Enrolment::is_enrolled) {
             return Err(Problem::new(
                 "service",
                 "a service of a node that is not enrolled is told to nobody",
-                "add [enrolment], or leave [[service]] out",
+                "add [enrolment] with certificate and key, or leave [[service]] out",
             ));
+        }
+        if let Some(steering) = &self.steering {
+            steering.check()?;
+            if self.steering_place().is_none() {
+                return Err(Problem::new(
+                    "steering",
+                    "a node that believes no operator steers to nobody",
+                    "name the operators' public keys in enrolment.operators, or leave [steering] out",
+                ));
+            }
         }
         let mut apexes: Vec<Name> = self.zones()?.into_iter().map(|zone| zone.apex).collect();
         apexes.sort_unstable();
@@ -331,6 +362,9 @@ impl Document for Config {
     }
 }
 
+/// A broker gives up a client after half as long again: a node that is cut off without a word is known to be within 4 s. It
+/// costs two packets of a few octets every second and a half.
+const STEERED_KEEP_ALIVE: Duration = Duration::from_secs(2);
 /// The old key and the new one.
 const MAX_ZONE_KEYS: usize = 2;
 /// It becomes part of topics and of the MQTT client identifier.

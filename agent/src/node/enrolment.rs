@@ -12,21 +12,23 @@ use super::checks::{CheckEntry, Checked};
 use crate::config::Problem;
 use crate::{enrolment, keys};
 
-/// `[enrolment]`: with it the node publishes its birth, beacons and death.
+/// `[enrolment]`: where the node is and which operators it believes; with certificate and key it publishes its birth,
+/// beacons and death.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolment {
     /// The region that it is in.
     pub region: String,
     /// The node's certificate: a file that `fingerpost enroll` made.
-    pub certificate: PathBuf,
+    pub certificate: Option<PathBuf>,
     /// The node's secret key.
-    pub key: PathBuf,
+    pub key: Option<PathBuf>,
     /// Where others reach its DNS; none: the addresses of `listen` that are no wildcards.
     pub addresses: Option<Vec<SocketAddr>>,
     /// Latitude and longitude in degrees.
     pub position: Option<[f64; 2]>,
-    /// Public keys of the operators whose orders it follows, also for `fingerpost status`: base64, or names of `.pub` files.
+    /// Public keys of the operators whose nodes this one steers to and whose orders it follows, also for `fingerpost status`:
+    /// base64, or names of `.pub` files.
     #[serde(default)]
     pub operators: Vec<String>,
 }
@@ -75,34 +77,82 @@ pub(super) struct Enrolled {
 impl Enrolment {
     /// Makes paths relative to `base`.
     pub(super) fn complete(&mut self, base: &Path) {
-        for path in [&mut self.certificate, &mut self.key] {
+        for path in [&mut self.certificate, &mut self.key].into_iter().flatten() {
             *path = base.join(&*path);
         }
     }
 
-    /// Reads key and certificate and checks everything, for the node called `name`, which listens on `listen`.
+    /// Whether the node publishes its life.
+    pub(super) fn is_enrolled(&self) -> bool {
+        self.certificate.is_some() && self.key.is_some()
+    }
+
+    /// What stands in every such section, whether the node is enrolled or not.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let remedy =
+            "name both, or leave both out for a node that steers to others and says nothing of itself";
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => {
+                return Err(Problem::new("enrolment.key", "is missing beside the certificate", remedy));
+            }
+            (None, Some(_)) => {
+                return Err(Problem::new("enrolment.certificate", "is missing beside the key", remedy));
+            }
+            (None, None) if self.operators.is_empty() => {
+                let remedy =
+                    "name certificate and key for a node that is enrolled, operators for one that steers";
+                return Err(Problem::new(
+                    "enrolment",
+                    "says neither who the node is nor whom it believes",
+                    remedy,
+                ));
+            }
+            _ => {}
+        }
+        self.region().map(drop)?;
+        self.place().map(drop)
+    }
+
+    fn region(&self) -> Result<Identifier<'static>, Problem> {
+        Identifier::new(self.region.clone().leak()).ok_or_else(|| {
+            let what = format!("{:?} is no name of a region", self.region);
+            Problem::new("enrolment.region", what, "use 1 to 40 letters, digits, - or _")
+        })
+    }
+
+    /// Reads key and certificate and checks everything, for the node called `name`, which listens on `listen`. `None` if it
+    /// has none.
     pub(super) fn enrolled(
         &self,
         name: &str,
         listen: &[SocketAddr],
         services: &[ServiceEntry],
+    ) -> Option<Result<Enrolled, Problem>> {
+        let (certificate, key) = (self.certificate.as_deref()?, self.key.as_deref()?);
+        Some(self.read(certificate, key, name, listen, services))
+    }
+
+    fn read(
+        &self,
+        certificate: &Path,
+        key: &Path,
+        name: &str,
+        listen: &[SocketAddr],
+        services: &[ServiceEntry],
     ) -> Result<Enrolled, Problem> {
-        let region = Identifier::new(self.region.clone().leak()).ok_or_else(|| {
-            let what = format!("{:?} is no name of a region", self.region);
-            Problem::new("enrolment.region", what, "use 1 to 40 letters, digits, - or _")
-        })?;
+        let region = self.region()?;
         let node = Identifier::new(name.to_owned().leak()).ok_or_else(|| {
             Problem::new("name", "is no name of a node", "use 1 to 40 letters, digits, - or _")
         })?;
-        let key = keys::load_secret(&self.key).map_err(|error| {
+        let key = keys::load_secret(key).map_err(|error| {
             let remedy = error.remedy("make one with `fingerpost keygen`, and enrol its .pub");
             Problem::new("enrolment.key", error, remedy)
         })?;
-        let file = self.certificate.display();
+        let file = certificate.display();
         let remedy = "have an operator make one for this node with `fingerpost enroll`";
-        let certificate = enrolment::load(&self.certificate)
+        let octets = enrolment::load(certificate)
             .map_err(|error| Problem::new("enrolment.certificate", error, remedy))?;
-        let identity = Identity::new(node, region, key, certificate.leak()).map_err(|error| match error {
+        let identity = Identity::new(node, region, key, octets.leak()).map_err(|error| match error {
             NodeError::Region => Problem::new(
                 "enrolment.region",
                 format!("{file} does not allow region {region}"),
@@ -110,7 +160,8 @@ impl Enrolment {
             ),
             error => Problem::new("enrolment.certificate", format!("{file}: {error}"), remedy),
         })?;
-        let (services, checks) = self.services(&identity, services)?.into_iter().unzip::<_, _, Vec<_>, _>();
+        let (services, checks) =
+            services_of(&identity, certificate, services)?.into_iter().unzip::<_, _, Vec<_>, _>();
         let (addresses, place) = (self.addresses(listen)?, self.place()?);
         Ok(Enrolled { identity, addresses: addresses.leak(), place, services: services.leak(), checks })
     }
@@ -141,7 +192,7 @@ impl Enrolment {
         Err(Problem::new("enrolment.addresses", what, remedy))
     }
 
-    fn place(&self) -> Result<Option<Place>, Problem> {
+    pub(super) fn place(&self) -> Result<Option<Place>, Problem> {
         let Some([latitude, longitude]) = self.position else { return Ok(None) };
         // A cast saturates, and what is not a number becomes 0.
         let unit = |degrees: f64| (degrees * 1e4).round() as i32;
@@ -155,50 +206,50 @@ impl Enrolment {
         }
         Ok(Some(place))
     }
+}
 
-    fn services(
-        &self,
-        identity: &Identity<'_>,
-        entries: &[ServiceEntry],
-    ) -> Result<Vec<(Service<'static>, Option<Checked>)>, Problem> {
-        let mut services = Vec::new();
-        for ServiceEntry { name, port, capacity, weight, check } in entries {
-            let key = |part: &str| format!("service.{part} (of {name:?})");
-            let name = Identifier::new(name.clone().leak()).ok_or_else(|| {
-                Problem::new(key("name"), "is no name of a service", "use 1 to 40 letters, digits, - or _")
-            })?;
-            if *port == 0 {
-                return Err(Problem::new(key("port"), "is 0", "give the port that it listens on"));
-            }
-            if !identity.allows(name) {
-                return Err(Problem::new(
-                    key("name"),
-                    format!("{} does not allow it", self.certificate.display()),
-                    "enrol the node again with --service for it",
-                ));
-            }
-            let check = check.as_ref().map(|check| {
-                check.checked().map_err(|Problem { key: part, what, remedy }| Problem {
-                    key: key(&format!("check.{part}")),
-                    what,
-                    remedy,
-                })
-            });
-            let service = Service { name, port: *port, capacity: *capacity, weight: *weight };
-            services.push((service, check.transpose()?));
+fn services_of(
+    identity: &Identity<'_>,
+    certificate: &Path,
+    entries: &[ServiceEntry],
+) -> Result<Vec<(Service<'static>, Option<Checked>)>, Problem> {
+    let mut services = Vec::new();
+    for ServiceEntry { name, port, capacity, weight, check } in entries {
+        let key = |part: &str| format!("service.{part} (of {name:?})");
+        let name = Identifier::new(name.clone().leak()).ok_or_else(|| {
+            Problem::new(key("name"), "is no name of a service", "use 1 to 40 letters, digits, - or _")
+        })?;
+        if *port == 0 {
+            return Err(Problem::new(key("port"), "is 0", "give the port that it listens on"));
         }
-        let by = |(service, _): &(Service<'static>, _)| (service.name, service.port);
-        services.sort_by_key(by);
-        let twice = services.windows(2).find(|pair| by(&pair[0]) == by(&pair[1]));
-        if let Some([(service, _), ..]) = twice {
-            let what = format!("{} stands twice with port {}", service.name, service.port);
-            return Err(Problem::new("service", what, "keep one of them"));
+        if !identity.allows(name) {
+            return Err(Problem::new(
+                key("name"),
+                format!("{} does not allow it", certificate.display()),
+                "enrol the node again with --service for it",
+            ));
         }
-        if services.len() > MAX_SERVICES {
-            return Err(Problem::new("service", "more than 16 services", "spread them over several nodes"));
-        }
-        Ok(services)
+        let check = check.as_ref().map(|check| {
+            check.checked().map_err(|Problem { key: part, what, remedy }| Problem {
+                key: key(&format!("check.{part}")),
+                what,
+                remedy,
+            })
+        });
+        let service = Service { name, port: *port, capacity: *capacity, weight: *weight };
+        services.push((service, check.transpose()?));
     }
+    let by = |(service, _): &(Service<'static>, _)| (service.name, service.port);
+    services.sort_by_key(by);
+    let twice = services.windows(2).find(|pair| by(&pair[0]) == by(&pair[1]));
+    if let Some([(service, _), ..]) = twice {
+        let what = format!("{} stands twice with port {}", service.name, service.port);
+        return Err(Problem::new("service", what, "keep one of them"));
+    }
+    if services.len() > MAX_SERVICES {
+        return Err(Problem::new("service", "more than 16 services", "spread them over several nodes"));
+    }
+    Ok(services)
 }
 
 #[cfg(test)]

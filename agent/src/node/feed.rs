@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::{Config, ZoneSetup};
 use super::life::OwnLife;
 use super::pace::Pace;
+use super::steering::Steering;
 use super::trouble::{Trouble, Watch};
 use super::view::SharedView;
 use super::{Error, clock};
@@ -78,12 +79,16 @@ impl Follower {
         self.watches.lock().get_mut(index)?.look(&status, up_at, clock::now())
     }
 
-    fn take(&self, event: Event, own: Option<&OwnLife>, complaints: &mut Complaints) {
+    fn take(&self, event: Event, around: &Around, complaints: &mut Complaints) {
         let now = clock::now();
+        let Around { own, steering } = around;
         match event {
             Event::Up => {
                 if let Some(own) = own {
                     own.handle_link(Link::Up);
+                }
+                if let Some(steering) = steering {
+                    steering.handle_link(Link::Up);
                 }
                 *self.up_at.lock() = Some(now);
                 self.feed.lock().handle_link(Link::Up, now);
@@ -92,11 +97,17 @@ impl Follower {
                 if let Some(own) = own {
                     own.handle_link(Link::Down);
                 }
+                if let Some(steering) = steering {
+                    steering.handle_link(Link::Down);
+                }
                 *self.up_at.lock() = None;
                 self.feed.lock().handle_link(Link::Down, now);
             }
             Event::Message { topic, payload, .. } => {
-                if own.is_some_and(|own| own.handle_message(&topic, &payload)) {
+                let is_own = own.as_ref().is_some_and(|own| own.handle_message(&topic, &payload));
+                let is_a_nodes =
+                    steering.as_ref().is_some_and(|steering| steering.handle_message(&topic, &payload));
+                if is_own || is_a_nodes {
                     return;
                 }
                 let result = self.feed.lock().handle_message(&topic, &payload, now);
@@ -130,11 +141,17 @@ impl Follower {
     }
 }
 
+/// What else is on the feed's connection.
+pub(super) struct Around {
+    pub(super) own: Option<Arc<OwnLife>>,
+    pub(super) steering: Option<Arc<Steering>>,
+}
+
 /// Runs until `stop`, or until the connection's task has ended.
 pub(super) async fn follow(
     follower: Arc<Follower>,
     view: Arc<SharedView>,
-    own: Option<Arc<OwnLife>>,
+    around: Around,
     client: Client,
     mut events: Events,
     stop: CancellationToken,
@@ -146,8 +163,9 @@ pub(super) async fn follow(
         while !follower.work(&view) {
             tokio::task::yield_now().await;
         }
-        if let Some(own) = &own {
-            own.speak(&follower.feed.lock(), &view.read(), &client);
+        if let Some(own) = &around.own {
+            let findings = around.steering.as_ref().map(|steering| steering.findings()).unwrap_or_default();
+            own.speak(&follower.feed.lock(), &view.read(), &findings, &client);
         }
         let more_to_tell = phases.tell(&follower, &view);
         while let Some(subscription) = waiting.take().or_else(|| follower.feed.lock().poll_subscription()) {
@@ -160,27 +178,27 @@ pub(super) async fn follow(
         if due.is_some_and(|due| due <= clock::now()) {
             // Here, so that no stream of messages keeps it from happening.
             follower.feed.lock().handle_timeout(clock::now());
-            if let Some(own) = &own {
+            if let Some(own) = &around.own {
                 own.handle_change();
             }
             continue;
         }
-        let own_due = own.as_ref().and_then(|own| own.poll_at());
+        let own_due = around.own.as_ref().and_then(|own| own.poll_at());
         let wake = [due, own_due].into_iter().flatten().min().map(clock::to_std);
         tokio::select! {
             biased;
             () = stop.cancelled() => {
-                if let Some(own) = &own {
+                if let Some(own) = &around.own {
                     own.farewell(&client);
                 }
                 return;
             }
             event = events.recv() => {
                 let Some(event) = event else { return };
-                follower.take(event, own.as_deref(), &mut complaints);
+                follower.take(event, &around, &mut complaints);
             }
             () = async {
-                match &own {
+                match &around.own {
                     Some(own) => own.changed().await,
                     None => std::future::pending().await,
                 }

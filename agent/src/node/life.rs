@@ -15,8 +15,8 @@ use resolver_core::feed::follow::Link;
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::life::message::{MAX_NOTICE, parse_certificate};
 use resolver_core::life::{
-    Announcement, Delivery, End, Heard, Life, LifeCounters, MAX_BOOT, NodeError, Service, ServiceReport,
-    ServiceState, Settings, Transmit, Vitals,
+    Announcement, Delivery, End, Heard, Identifier, Life, LifeCounters, MAX_BOOT, Near, NodeError, Service,
+    ServiceReport, ServiceState, Settings, Transmit, Vitals,
 };
 use resolver_core::view::View;
 use tokio::sync::Notify;
@@ -25,6 +25,7 @@ use super::config::Config;
 use super::enrolment::Enrolled;
 use super::pace::Pace;
 use super::standing::Standing;
+use super::steering::Findings;
 use super::{Error, clock, state};
 use crate::config::Problem;
 use crate::mqtt::{Client, Unsent, Will, WillSource};
@@ -201,13 +202,29 @@ impl OwnLife {
     }
 
     /// Publishes what is to be published.
-    pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, client: &Client) {
+    pub(super) fn speak(&self, feed: &Feed<'_>, view: &View<'_>, findings: &Findings, client: &Client) {
         let now = clock::now();
         let Speech { is_deaf, out, load, services, .. } = &mut *self.speech.lock();
         let load = load.look();
         services.clear();
         services.extend(self.states.lock().iter().map(|&state| ServiceReport { state, load }));
-        let vitals = Vitals { load, services, wall: Some(unix_seconds()), ..Vitals::default() };
+        let near: Vec<Near<'_>> = findings
+            .near
+            .iter()
+            .filter_map(|(name, round_trip)| {
+                Some(Near { node: Identifier::new(name)?, round_trip: *round_trip })
+            })
+            .collect();
+        let suspects: Vec<Identifier<'_>> =
+            findings.suspects.iter().filter_map(|name| Identifier::new(name)).collect();
+        let vitals = Vitals {
+            load,
+            services,
+            coordinate: findings.coordinate,
+            near: &near,
+            suspects: &suspects,
+            wall: Some(unix_seconds()),
+        };
         if *is_deaf {
             // Before the birth, which would overwrite the only sign that this incarnation is behind an earlier one. It fails
             // only where the birth cannot be sent either.

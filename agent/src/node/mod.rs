@@ -13,7 +13,9 @@
 mod checks;
 mod clock;
 mod config;
+mod control;
 mod enrolment;
+mod explain;
 mod feed;
 mod life;
 mod lock;
@@ -21,6 +23,7 @@ mod pace;
 mod report;
 mod standing;
 mod state;
+mod steering;
 mod tcp;
 mod trouble;
 mod udp;
@@ -43,7 +46,10 @@ use crate::service::{Blame, Context, Failure};
 
 pub use checks::{CheckEntry, DnsEntry};
 pub use config::{Config, Tcp, Zone};
+pub use control::request;
 pub use enrolment::{Enrolment, ServiceEntry};
+pub use explain::Question;
+pub use steering::Section as Steering;
 
 use feed::Follower;
 use life::OwnLife;
@@ -127,7 +133,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
             }
         }
     });
-    let mut settings = config.broker.settings(&config.client_id()).map_err(Error::Config)?;
+    let mut settings = config.broker_settings().map_err(Error::Config)?;
     let zones = config.zones().map_err(Error::Config)?;
     let view = Arc::new(SharedView::new(&config, &zones)?);
     let state_dir = config.state_dir();
@@ -166,6 +172,15 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
         let checks = checks::start(own, checks, &context.stop);
         report::register_life(&context.metrics, own.clone(), checks);
     }
+    let steering = steering::Steering::new(&config, &view, own.clone(), client.clone())?;
+    let steering = steering.map(|(steering, task)| {
+        steering::register(&context.metrics, steering.clone(), view.clone());
+        tokio::spawn(task.run(context.stop.clone()));
+        if let Some(directory) = &state_dir {
+            control::serve(directory, view.clone(), steering.clone(), context.stop.clone());
+        }
+        steering
+    });
     for address in workers.addresses() {
         tracing::info!(%address, "answering");
     }
@@ -176,7 +191,8 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     let saving = files.map(|files| {
         tokio::spawn(state::keep_saving(files, view.clone(), config.state_interval(), still.clone()))
     });
-    feed::follow(follower, view, own, client.clone(), events, context.stop.clone()).await;
+    let around = feed::Around { own, steering };
+    feed::follow(follower, view, around, client.clone(), events, context.stop.clone()).await;
     still.cancel();
     client.close();
     if let Some(saving) = saving {

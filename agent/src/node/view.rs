@@ -8,7 +8,9 @@ use std::io;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use resolver_core::View;
 use resolver_core::feed::Work;
+use resolver_core::life::Identifier;
 use resolver_core::records::{Cell, Change, IndexSlot, Memory, ZoneId, ZoneSlot};
+use resolver_core::registry::{self, EndpointSlot, Link, NodeSlot, RegionSlot, Registry, ServiceSlot};
 use resolver_core::view::{Applied, ApplyError};
 use resolver_core::wire::Name;
 
@@ -41,6 +43,9 @@ impl SharedView {
         let memory = Memory { cells: &mut cells[..cells_usable], index, zones: slots.leak() };
         let seed = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
         let mut view = View::new(memory, seed);
+        if let Some(registry) = registry(config)? {
+            view = view.with_registry(registry);
+        }
         let add = |zone: &ZoneSetup| {
             let id = view.add_zone(&zone.apex).ok_or_else(|| {
                 Error::Config(Problem::new(
@@ -68,6 +73,14 @@ impl SharedView {
         result
     }
 
+    /// What is known of the fleet's nodes changes by one bounded step.
+    pub(super) fn change<T>(&self, step: impl FnOnce(&mut View<'static>) -> T) -> T {
+        let mut view = self.lock.write();
+        let result = step(&mut view);
+        RwLockWriteGuard::unlock_fair(view);
+        result
+    }
+
     /// A state from disk, before anybody asks.
     pub(super) fn load<'a>(
         &self,
@@ -84,6 +97,33 @@ impl SharedView {
     }
 }
 
+/// The registry of a node that steers.
+fn registry(config: &Config) -> Result<Option<Registry<'static>>, Error> {
+    let Some(enrolment) = config.steering_place() else { return Ok(None) };
+    let section = config.steering.clone().unwrap_or_default();
+    let nodes = section.nodes;
+    let memory = registry::Memory {
+        nodes: vec![NodeSlot::EMPTY; nodes].leak(),
+        endpoints: vec![EndpointSlot::EMPTY; ENDPOINTS_A_NODE * nodes].leak(),
+        services: vec![ServiceSlot::EMPTY; MAX_NAMES].leak(),
+        regions: vec![RegionSlot::EMPTY; MAX_NAMES].leak(),
+        index: vec![Link::NONE; nodes].leak(),
+    };
+    let settings = registry::Settings {
+        // What is not enrolled is nobody to the fleet.
+        node: enrolment.is_enrolled().then(|| Identifier::new(&config.name)).flatten(),
+        region: Identifier::new(&enrolment.region),
+        place: enrolment.place().map_err(Error::Config)?,
+        ..section.settings()
+    };
+    let seed = getrandom::u64().map_err(|error| Error::Memory(0, io::Error::other(error)))?;
+    Ok(Some(Registry::new(memory, &settings, seed)))
+}
+
+/// On average.
+const ENDPOINTS_A_NODE: usize = 2;
+/// Services, and regions, of the nodes that are followed.
+const MAX_NAMES: usize = 256;
 /// An owner with one A RRset.
 const CELLS_PER_SLOT: usize = 2;
 /// The store numbers cells in 32 bits.

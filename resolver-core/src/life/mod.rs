@@ -22,7 +22,6 @@
 //! to end         life.farewell(End::Death, out), PUBLISH, wait for its PUBACK, DISCONNECT
 //! ```
 
-mod coordinate;
 mod identifier;
 mod list;
 pub mod message;
@@ -37,7 +36,7 @@ mod topic;
 mod vitals;
 mod wanted;
 
-pub use coordinate::Coordinate;
+pub use crate::distance::Coordinate;
 pub use identifier::{Identifier, MAX_IDENTIFIER, printable};
 pub use list::List;
 pub use message::{

@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(between_coordinates(&far, &other), MOST);
         assert_eq!(between_coordinates(&far, &Coordinate { height: 0, ..far }), MOST);
         let near = Coordinate { axes: [3_000, 4_000, 0], height: 100, error: 0 };
-        assert_eq!(between_coordinates(&Coordinate::default(), &near), 5_100);
+        assert_eq!(between_coordinates(&Coordinate::ORIGIN, &near), 5_100);
         for latitude in [-900_000, 0, 900_000] {
             for longitude in [-1_800_000, -1, 0, 1_800_000] {
                 let (a, b) =

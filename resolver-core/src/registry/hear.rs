@@ -61,6 +61,11 @@ impl Registry<'_> {
         notice: &Notice<'_>,
         now: Instant,
     ) -> Result<Learnt, HearError> {
+        let is_own = node.as_str().as_bytes() == self.own.name.as_bytes();
+        if is_own && matches!(notice, Notice::Death(end) if end.speaker == Speaker::Will) {
+            // Whoever reads this is there; only its connection ended.
+            return Ok(Learnt::Nothing);
+        }
         let known = self.find_node(node.as_str().as_bytes());
         let before = known.map_or(Presence::UNKNOWN, |index| self.presence(index));
         let mut presence = before;

@@ -231,6 +231,8 @@ pub struct Node<'r> {
     pub round_trip: Option<Duration>,
     /// From 0, idle, to 255, fully loaded.
     pub load: u8,
+    /// Whether it offers any service.
+    pub has_services: bool,
     /// Observers that claim it to be dead; this node counts.
     pub accusers: u8,
     /// Whether this node does.
@@ -353,6 +355,7 @@ impl<'m> Registry<'m> {
             coordinate: slot.has(memory::HAS_COORDINATE).then_some(slot.coordinate),
             round_trip: (slot.round_trip != 0).then(|| Duration::from_micros(slot.round_trip.into())),
             load: slot.load,
+            has_services: slot.endpoints != Link::NONE,
             accusers: accusers as u8,
             is_accused_here: slot.accusers.contains(&memory::Accuser::SELF),
         })
@@ -385,6 +388,11 @@ impl<'m> Registry<'m> {
     pub fn endpoints(&self, service: Identifier<'_>) -> impl Iterator<Item = Endpoint<'_>> {
         let firsts = self.lists(service.as_str().as_bytes()).unwrap_or([Link::NONE; 2]);
         firsts.into_iter().flat_map(|first| self.chain(first)).filter_map(|id| self.endpoint(id))
+    }
+
+    /// How many endpoints are eligible, of all services together. Bounded by the slots of services.
+    pub fn eligible(&self) -> u32 {
+        self.services.iter().map(|service| service.eligible.count).sum()
     }
 
     /// The lists of a service: those that are eligible, and the rest.

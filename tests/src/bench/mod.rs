@@ -7,6 +7,7 @@ mod board_propagation;
 mod cold_start;
 mod counting;
 mod faults;
+mod lives;
 mod memory;
 mod million;
 mod propagation;
@@ -28,7 +29,7 @@ pub struct Bench {
 
 impl Bench {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self {
             name: "propagation",
             summary: "UPDATE's response to new answer at a node",
@@ -40,6 +41,8 @@ impl Bench {
             run: apply::run,
         },
         Self { name: "query-cost", summary: "CPU per UDP query, beside NSD and Knot", run: query_cost::run },
+        Self { name: "birth", summary: "a node's start to answers that point to it", run: lives::birth },
+        Self { name: "death", summary: "a node's end to answers that do not point to it", run: lives::death },
         Self {
             name: "steered-cost",
             summary: "instructions of a steered answer beside a static one",

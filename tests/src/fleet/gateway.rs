@@ -124,8 +124,9 @@ impl Machine for Gateway {
 
 fn text(plan: &NodeBuilder, dns: &Port, metrics: &Port) -> String {
     let mut text = format!(
-        "name = \"{}\"\nlisten = [\"{}\"]\nstate_dir = \"state\"\nstate_interval = 1\n{}",
+        "name = \"{}\"\nlisten = [{}\"{}\"]\nstate_dir = \"state\"\nstate_interval = 1\n{}",
         plan.name,
+        plan.listen_on.as_ref().map_or(String::new(), |address| format!("\"{address}:{}\", ", dns.number())),
         dns.address(),
         plan.options,
     );

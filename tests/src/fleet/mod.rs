@@ -7,6 +7,7 @@ mod kind;
 mod node;
 mod operator;
 mod origin;
+mod steered;
 mod witness;
 mod zone;
 
@@ -16,6 +17,7 @@ pub use kind::NodeKind;
 pub use node::{Node, NodeBuilder};
 pub use operator::{Enrolment, Operator, status};
 pub use origin::{Origin, OriginBuilder};
+pub use steered::Steered;
 pub use witness::Witness;
 pub use zone::{Zone, address_of};
 

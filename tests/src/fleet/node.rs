@@ -25,6 +25,7 @@ pub struct NodeBuilder {
     /// (apex, public key)
     pub(super) zones: Vec<(String, String)>,
     pub(super) memory: Option<String>,
+    pub(super) listen_on: Option<String>,
     pub(super) options: String,
     pub(super) tcp_options: String,
     pub(super) broker_options: String,
@@ -59,6 +60,12 @@ impl NodeBuilder {
     /// Lines for the top of its configuration.
     pub fn options(mut self, lines: &str) -> Self {
         self.options.push_str(lines);
+        self
+    }
+
+    /// Answers on another address of the loopback net, too, with the same port; it comes first. A gateway alone can.
+    pub fn listen_on(mut self, address: &str) -> Self {
+        self.listen_on = Some(address.to_owned());
         self
     }
 
@@ -130,6 +137,7 @@ impl Node {
             broker,
             zones: Vec::new(),
             memory: None,
+            listen_on: None,
             options: String::new(),
             tcp_options: String::new(),
             broker_options: String::new(),

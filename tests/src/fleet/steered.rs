@@ -1,0 +1,85 @@
+//! A steered zone and the nodes that it points to: each on an address of its own of the loopback net.
+
+use std::net::SocketAddr;
+
+use resolver_core::steer::text;
+use resolver_core::wire::Name;
+
+use super::{Node, NodeBuilder, Operator, Origin, Zone, converge};
+use crate::{Broker, BrokerKind, Scratch};
+
+/// Broker, origin and operator of a fleet with one steered name.
+pub struct Steered {
+    /// Everything else is in it.
+    pub scratch: Scratch,
+    /// Its broker.
+    pub broker: Broker,
+    /// The zone `example.com.`.
+    pub zone: Zone,
+    /// Its origin.
+    pub origin: Origin,
+    /// Who enrols its nodes.
+    pub operator: Operator,
+}
+
+impl Steered {
+    /// A fleet whose zone has these steered names besides: owner, and what `STEER` says in presentation form.
+    #[track_caller]
+    pub fn start(name: &str, names: &[(&str, &str)]) -> Self {
+        let scratch = Scratch::new(name);
+        let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+        let mut text = Zone::preamble("example.com.");
+        text.push_str("backup A 192.0.2.99\n");
+        for (owner, steering) in names {
+            text.push_str(&format!("{owner} 30 IN TYPE65333 {}\n", rdata(steering)));
+        }
+        let zone = Zone::new("example.com.", text);
+        let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
+        let operator = Operator::new(&scratch, "operator");
+        Self { scratch, broker, zone, origin, operator }
+    }
+
+    /// A node in `region` that offers `web` on `address` (port 443), and steers to others. `more` goes into `[steering]`.
+    pub fn node(&self, name: &str, region: &str, address: &str, more: &str) -> NodeBuilder {
+        self.node_by(&self.operator, self.broker.address(), name, region, address, more)
+    }
+
+    /// Likewise, enrolled by somebody else or with its own way to the broker.
+    pub fn node_by(
+        &self,
+        operator: &Operator,
+        broker: SocketAddr,
+        name: &str,
+        region: &str,
+        address: &str,
+        more: &str,
+    ) -> NodeBuilder {
+        let enrolment = operator.enrol(name, region, &["--service", "web"]);
+        let operators = format!("operators = [{:?}]\n", self.operator.public_key());
+        Node::build(&self.scratch, broker)
+            .name(name)
+            .zone(&self.zone)
+            .listen_on(address)
+            .enrolled(enrolment)
+            .sections(&operators)
+            .sections(&format!("[steering]\n{more}[[service]]\nname = \"web\"\nport = 443\n"))
+    }
+
+    /// Starts it, and waits until it has the zone.
+    #[track_caller]
+    pub fn started(&self, node: NodeBuilder) -> Node {
+        let node = node.start();
+        converge(&self.origin, &node, &self.zone);
+        node
+    }
+}
+
+/// A steering text as any zone file has it (RFC 3597).
+fn rdata(steering: &str) -> String {
+    let origin: Name = "example.com.".parse().unwrap_or_else(|error| panic!("{error}"));
+    let mut out = [0; 512];
+    let length = text::parse(steering.split_whitespace(), &origin, &mut out)
+        .unwrap_or_else(|error| panic!("{steering}: {error:?}"));
+    let hex: String = out[..length].iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("\\# {length} {hex}")
+}
