@@ -89,7 +89,7 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Names and summaries, as the bench programs have them; here, so that listing them takes no build.
-const BENCHES: [(&str, &str); 12] = [
+const BENCHES: [(&str, &str); 13] = [
     ("propagation", "UPDATE's response to new answer at a node"),
     ("apply", "change-sets of 100 RRsets through verify and apply"),
     ("query-cost", "CPU per UDP query, beside NSD and Knot"),

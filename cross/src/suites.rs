@@ -201,6 +201,8 @@ fn boards(run: &mut Run) -> Result<(), Error> {
             "-p",
             "fingerpost-flash",
             "--no-default-features",
+            "--features",
+            "resolver-core/steering",
             "--target",
             target,
         ]))?;

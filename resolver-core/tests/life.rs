@@ -607,7 +607,7 @@ fn a_birth_is_published_again_under_other_addresses() {
     let births = |sent: &[Sent]| -> Vec<Vec<SocketAddr>> {
         let births = sent.iter().filter(|sent| sent.is_birth());
         let told = births.map(|sent| match sent.notice() {
-            Notice::Birth(birth) => birth.addresses.clone().collect(),
+            Notice::Birth(birth) => birth.addresses.collect(),
             other => panic!("{other:?}"),
         });
         told.collect()

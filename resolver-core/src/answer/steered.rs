@@ -38,6 +38,9 @@ impl<'s> Resolution<'s, '_, '_> {
         rrset: RRset<'s>,
     ) -> Option<Result<Step, Overflow>> {
         let families = families(self.rtype)?;
+        if !STEERS {
+            return Some(self.cannot_steer());
+        }
         let mut octets = [0; MAX_STEERING];
         let steering = read_steering(rrset, &mut octets)?;
         if let Some(encloser) = place.encloser
@@ -159,10 +162,19 @@ impl<'s> Resolution<'s, '_, '_> {
         parent: OwnerId,
     ) -> Option<Result<Step, Overflow>> {
         let rrset = self.sections.store().rrset(parent, Rtype::STEER)?;
+        if !STEERS {
+            return Some(self.cannot_steer());
+        }
         let mut octets = [0; MAX_STEERING];
         let steering = read_steering(rrset, &mut octets)?;
         let node = self.node_at(subject.name, &steering)?;
         Some(self.put_node(subject, node, rrset.ttl))
+    }
+
+    /// SERVFAIL, so that a resolver asks another server of the zone: to say that there is nothing would be a lie.
+    fn cannot_steer(&mut self) -> Result<Step, Overflow> {
+        self.outcome = Outcome::NotReady;
+        Ok(Step::Done)
     }
 
     /// A node's own address, whatever state it is in: who was given its name is to find it.
@@ -308,3 +320,6 @@ pub(crate) fn read_steering<'o>(
     let len = rrset.rdatas().next()?.copy_to(octets)?;
     Steering::read(&octets[..len]).ok()
 }
+
+/// The feature `steering`. What is left out without it is some 9 KB of a board's flash.
+const STEERS: bool = cfg!(feature = "steering");
