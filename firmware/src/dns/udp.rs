@@ -37,7 +37,9 @@ pub(crate) async fn serve(
                 continue;
             }
             let source = client.endpoint.addr;
-            let Some(length) = server.answer(&query[..length], source, Transport::Udp, reply) else { continue };
+            let Some(length) = server.answer(&query[..length], source, Transport::Udp, reply) else {
+                continue;
+            };
             // The stack keeps a reply until it knows the neighbour's address, for ever if there is no such neighbour,
             // and all others behind it. So one at a time, and what does not leave soon is given up: that takes a new
             // socket (one that was closed still sends nothing for a second), and with it go the queries that wait.
