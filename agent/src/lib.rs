@@ -10,6 +10,8 @@ pub mod cli;
 #[cfg(feature = "net")]
 pub mod config;
 #[cfg(feature = "net")]
+mod control;
+#[cfg(feature = "net")]
 pub mod drift;
 pub mod enrolment;
 #[cfg(feature = "net")]

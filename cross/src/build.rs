@@ -96,12 +96,7 @@ impl Options {
                 "--no-setup" => options.no_setup = true,
                 "--no-default-features" => options.cargo.push(argument.clone()),
                 "--features" | "--target" => {
-                    let value = arguments.next().ok_or_else(|| {
-                        Error::new(
-                            format!("`{argument}` wants a value"),
-                            "`cargo x build --help` shows which",
-                        )
-                    })?;
+                    let value = arguments.next().ok_or_else(|| Error::value("build", argument))?;
                     match (argument.as_str(), value.as_str()) {
                         ("--features", _) => options.cargo.extend([argument.clone(), value.clone()]),
                         (_, "native") => options.targets.push(None),

@@ -22,6 +22,11 @@ impl Error {
             format!("`cargo x {command} --help` lists what it takes"),
         )
     }
+
+    /// An argument of `command` that stands without its value.
+    pub(crate) fn value(command: &str, argument: &str) -> Self {
+        Self::new(format!("`{argument}` wants a value"), format!("`cargo x {command} --help` shows which"))
+    }
 }
 
 impl fmt::Display for Error {

@@ -57,9 +57,7 @@ impl Options {
             if !["--board", "--image"].contains(&argument.as_str()) {
                 return Err(Error::argument("where", argument));
             }
-            let value = arguments.next().ok_or_else(|| {
-                Error::new(format!("`{argument}` wants a value"), "`cargo x where --help` shows which")
-            })?;
+            let value = arguments.next().ok_or_else(|| Error::value("where", argument))?;
             match argument.as_str() {
                 "--board" => options.board = Board::named(value)?,
                 _ => options.image = Some(value.into()),

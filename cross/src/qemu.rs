@@ -100,9 +100,7 @@ impl Options {
             if !["--board", "--dns-port", "--storage"].contains(&argument.as_str()) {
                 return Err(Error::argument("qemu", argument));
             }
-            let value = arguments.next().ok_or_else(|| {
-                Error::new(format!("`{argument}` wants a value"), "`cargo x qemu --help` shows which")
-            })?;
+            let value = arguments.next().ok_or_else(|| Error::value("qemu", argument))?;
             match argument.as_str() {
                 "--board" => options.board = Board::emulated(value)?,
                 "--storage" => options.storage = Some(value.into()),

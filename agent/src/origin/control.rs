@@ -1,20 +1,15 @@
-//! Orders to a running origin, through a socket in its state directory that only its own user can reach.
-//!
-//! One line each way: `reload ZONE` (ZONE may be `*`), `new-epoch ZONE` or `new-epoch ZONE EPOCH`, each verb also with
-//! `-forced`; answered by `ok …` or `refused …`, once it is done.
+//! Orders to a running origin: `reload ZONE` (ZONE may be `*`), `new-epoch ZONE` or `new-epoch ZONE EPOCH`, each verb also with
+//! `-forced`. The door is [`crate::control`]'s.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use resolver_core::wire::Name;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::engine::{Caution, Unstarted};
 use super::run::Desk;
+use crate::control;
 
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,67 +66,21 @@ impl Request {
 
 /// Gives `order` to the origin whose state directory this is; waits until it is carried out.
 pub fn request(directory: &Path, order: &Request) -> io::Result<Result<String, String>> {
-    use std::io::{Read, Write};
-    let mut stream = std::os::unix::net::UnixStream::connect(socket(directory))?;
-    writeln!(stream, "{}", order.line())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let answer = answer.trim_end();
-    Ok(match answer.strip_prefix("ok ") {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(answer.strip_prefix("refused ").unwrap_or(answer).to_owned()),
-    })
+    control::request(directory, &order.line())
 }
 
-/// Takes orders until `stop`. Without the socket an origin works all the same.
+/// Takes orders until `stop`.
 pub(super) fn serve(directory: &Path, desk: Desk, stop: CancellationToken) {
-    let path = socket(directory);
-    // One that an earlier process left behind; whoever has the journal has the right to it.
-    let _ = std::fs::remove_file(&path);
-    let bound = UnixListener::bind(&path).and_then(|listener| {
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
-    });
-    match bound {
-        Ok(listener) => drop(tokio::spawn(accept(listener, desk, stop))),
-        Err(error) => {
-            tracing::warn!(
-                path = %path.display(), %error,
-                remedy = "see that this user may write to state_dir, and that its name has less than 100 octets; SIGHUP \
-                          reloads zone files all the same",
-                "no control socket: `fingerpost reload` and `new-epoch` find nobody"
-            )
-        }
-    }
-}
-
-async fn accept(listener: UnixListener, desk: Desk, stop: CancellationToken) {
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok((stream, _)) => {
-                let desk = desk.clone();
-                tokio::spawn(async move {
-                    // Who gave the order may be gone before it is carried out.
-                    let _ = converse(stream, &desk).await;
-                });
+    let carry_out = move |line: String| {
+        let desk = desk.clone();
+        async move {
+            match Request::parse(&line) {
+                Some(order) => carry_out(order, &desk).await,
+                None => Err("not an order".into()),
             }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
-    }
-}
-
-async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
-    let mut line = String::new();
-    BufReader::new((&mut stream).take(MAX_LINE)).read_line(&mut line).await?;
-    let outcome = match Request::parse(&line) {
-        Some(order) => carry_out(order, desk).await,
-        None => Err("not an order".into()),
     };
-    let answer = match outcome {
-        Ok(text) => format!("ok {text}\n"),
-        Err(text) => format!("refused {text}\n"),
-    };
-    stream.write_all(answer.as_bytes()).await
+    control::serve(directory, LOSS, carry_out, stop);
 }
 
 async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
@@ -173,11 +122,4 @@ async fn carry_out(order: Request, desk: &Desk) -> Result<String, String> {
     }
 }
 
-fn socket(directory: &Path) -> PathBuf {
-    directory.join("control.sock")
-}
-
-/// An order and the longest name.
-const MAX_LINE: u64 = 2_048;
-/// Long enough not to spin, short enough not to be noticed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const LOSS: &str = "`fingerpost reload` and `new-epoch` find nobody; SIGHUP reloads zone files all the same";
