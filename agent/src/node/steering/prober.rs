@@ -41,6 +41,7 @@ struct Candidate {
     node: NodeId,
     name: String,
     address: SocketAddr,
+    coordinate: Option<Coordinate>,
     evidence: Evidence,
 }
 
@@ -199,9 +200,19 @@ impl Prober {
         Some(self.own)
     }
 
-    /// Offers the planner all that could be probed.
+    /// Offers the planner all that could be probed, and learns once more from what was measured: a few measurements have to do,
+    /// until the own coordinate fits them.
     fn review(&mut self, view: &SharedView) {
         let candidates = self.candidates(view.read().registry());
+        let mut own = None;
+        for candidate in candidates.values() {
+            if let Evidence::Measured(round_trip) = candidate.evidence {
+                own = self.learn(candidate.coordinate, round_trip).or(own);
+            }
+        }
+        if let Some(own) = own {
+            view.change(|view| view.set_own_coordinate(Some(own)));
+        }
         let Some(planner) = &mut self.planner else { return };
         let gone = |id: &u16, was: &Candidate| candidates.get(id).is_none_or(|is| is.name != was.name);
         let gone: Vec<u16> = self.pool.iter().filter(|(id, was)| gone(id, was)).map(|(id, _)| *id).collect();
@@ -216,7 +227,10 @@ impl Prober {
             candidates.iter().map(|(id, candidate)| (candidate.name.as_str(), *id)).collect();
         for leader in planner.leaders() {
             for (name, round_trip) in self.near.get(&leader).into_iter().flatten() {
-                if let Some(id) = by_name.get(name.as_str()) {
+                // What was measured, and is not probed any more, does not come back on another's word.
+                if let Some(id) = by_name.get(name.as_str())
+                    && !matches!(candidates[id].evidence, Evidence::Measured(_))
+                {
                     planner.offer(*id, Evidence::Near(*round_trip));
                 }
             }
@@ -245,7 +259,13 @@ impl Prober {
             };
             Some((
                 number(node.id),
-                Candidate { node: node.id, name: node.name.to_owned(), address, evidence },
+                Candidate {
+                    node: node.id,
+                    name: node.name.to_owned(),
+                    address,
+                    coordinate: node.coordinate,
+                    evidence,
+                },
             ))
         };
         registry.nodes().filter_map(candidate).collect()
