@@ -36,6 +36,11 @@ pub(crate) enum Word<'a> {
         key: [u8; 32],
         beacon: Beacon<'a>,
     },
+    /// A notice with a revoked certificate, authentic otherwise.
+    Revoked {
+        key: [u8; 32],
+        incarnation: u64,
+    },
 }
 
 impl<'a> Heard<'a> {
@@ -48,7 +53,7 @@ impl<'a> Heard<'a> {
     pub fn beacon(&self) -> Option<&Beacon<'a>> {
         match &self.word {
             Word::Beacon { beacon, .. } => Some(beacon),
-            Word::Notice(_) => None,
+            Word::Notice(_) | Word::Revoked { .. } => None,
         }
     }
 }
@@ -146,7 +151,8 @@ impl<'m> Fleet<'m> {
         self.subscribed = 0;
     }
 
-    /// A PUBLISH arrived: believed, or refused with a reason. `key` tells the key of a node from the registry, if it is
+    /// A PUBLISH arrived: believed, or refused with a reason. A notice whose certificate is revoked is counted as refused, and to
+    /// be heard all the same, for the registry to end its node. `key` tells the key of a node from the registry, if it is
     /// known there. Bounded by the message and a signature check for each operator and one for the node.
     pub fn handle_message<'a>(
         &mut self,
@@ -161,6 +167,7 @@ impl<'m> Fleet<'m> {
         *match &heard {
             Ok(Heard { word: Word::Notice(_), .. }) => &mut counters.notices,
             Ok(Heard { word: Word::Beacon { .. }, .. }) => &mut counters.beacons,
+            Ok(Heard { word: Word::Revoked { .. }, .. }) => &mut counters.revoked,
             Err(_) if payload.is_empty() => &mut counters.cleared,
             Err(FleetError::Unknown) => &mut counters.unknown,
             Err(FleetError::Node(error)) => match error {
@@ -189,7 +196,15 @@ impl<'m> Fleet<'m> {
     ) -> Result<Heard<'a>, FleetError> {
         let NodeTopic { kind, region, node } = topic;
         let word = match kind {
-            NodeTopicKind::Notice => Word::Notice(open_notice(trust, region, node, payload)?),
+            NodeTopicKind::Notice => match open_notice(trust, region, node, payload) {
+                // To be told to the registry, which may know the node from before. It has to be authentic for that.
+                Err(NodeError::Revoked) => {
+                    let notice = open_notice(&Trust { revoked: &[], ..*trust }, region, node, payload)?;
+                    let key = notice.certificate().key.to_bytes();
+                    Word::Revoked { key, incarnation: notice.incarnation() }
+                }
+                result => Word::Notice(result?),
+            },
             NodeTopicKind::Beacon => {
                 let key = key(node).ok_or(FleetError::Unknown)?;
                 let verifying = VerifyingKey::from_bytes(&key).map_err(|_| FleetError::Unknown)?;

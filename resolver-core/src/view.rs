@@ -7,8 +7,6 @@
 
 use core::fmt;
 
-use core::time::Duration;
-
 use crate::feed::follow::{Link, Step};
 use crate::feed::{Position, Work};
 use crate::fleet::Heard;
@@ -236,8 +234,8 @@ impl View<'_> {
         self.registry.handle_timeout(now);
     }
 
-    /// The round trip to a node, smoothed, and its mean deviation; `None`: it is not known any more.
-    pub fn set_distance(&mut self, node: NodeId, round_trip: Option<(Duration, Duration)>) {
+    /// The round trip to a node, smoothed, and its mean deviation, in microseconds; `None`: it is not known any more.
+    pub fn set_distance(&mut self, node: NodeId, round_trip: Option<(u32, u32)>) {
         self.registry.set_distance(node, round_trip);
     }
 

@@ -199,3 +199,32 @@ fn a_storm_of_forged_births_delays_neither_zone_nor_births() {
     assert!(refused >= 5_000, "{refused} refused, {dropped} of them dropped");
     println!("{refused} refused, {dropped} of them dropped unread");
 }
+
+#[test]
+fn orders_and_revocations_are_for_all_who_know_the_node() {
+    let fleet = Steered::start("orders", &[("www", "web else=nodata")]);
+    let a = fleet.started(fleet.node("a", "lab", "127.0.0.11", QUICK));
+    let mut b = fleet.started(fleet.node("b", "lab", "127.0.0.12", QUICK));
+    await_answer(&a, WWW, &[A, B]);
+    // Gone, so nobody but those who know it can follow.
+    b.kill();
+    await_answer(&a, WWW, &[A]);
+    let order = |arguments: &[&str]| fleet.operator.order(a.status_config(), arguments);
+    order(&["force-up", "b"]);
+    await_answer(&a, WWW, &[A, B]);
+    order(&["disable", "b"]);
+    await_answer(&a, WWW, &[A]);
+    b.restart();
+    eventually("it is up again, and disabled", || {
+        let (_, said) = explain(&a, &[WWW, "A"]);
+        said.lines().any(|line| line.starts_with("b:443") && line.contains("disabled")).then_some(())
+    });
+    stays(&a, WWW, &[A], Duration::from_millis(500));
+    order(&["enable", "b"]);
+    await_answer(&a, WWW, &[A, B]);
+    // One that is up already is out, and its beacons do not bring it back.
+    order(&["revoke", "b"]);
+    await_answer(&a, WWW, &[A]);
+    stays(&a, WWW, &[A], Duration::from_secs(2));
+    assert_eq!(b.dns().addresses(WWW).len(), 1, "it is not in its own answers either");
+}

@@ -1,5 +1,6 @@
 //! Why a query is answered as it is, from a running node's registry, as JSON.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use resolver_core::registry::distance::{SAME_REGION, UNKNOWN};
@@ -25,6 +26,7 @@ pub struct Question {
 pub(super) fn explain(view: &View<'_>, findings: &Findings, question: &Question) -> Result<String, String> {
     let Question { name, rtype, client } = question;
     let mut steering = Value::Null;
+    let mut places: HashMap<EndpointId, usize> = HashMap::new();
     let mut met: Vec<(EndpointId, Vec<(Step, bool)>)> = Vec::new();
     let mut answer = Vec::new();
     let explanation = explain_in_core(
@@ -47,10 +49,11 @@ pub(super) fn explain(view: &View<'_>, findings: &Findings, question: &Question)
             if step == Step::Answer {
                 answer.push(endpoint);
             }
-            match met.iter_mut().find(|(known, _)| *known == endpoint) {
-                Some((_, steps)) => steps.push((step, is_kept)),
-                None => met.push((endpoint, vec![(step, is_kept)])),
+            let at = *places.entry(endpoint).or_insert(met.len());
+            if at == met.len() {
+                met.push((endpoint, Vec::new()));
             }
+            met[at].1.push((step, is_kept));
         },
     );
     let Some(explanation) = explanation else {

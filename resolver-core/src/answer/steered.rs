@@ -125,6 +125,7 @@ impl<'s> Resolution<'s, '_, '_> {
         if !matches!(choice.how, How::Eligible | How::Open) {
             return Ok(false);
         }
+        self.note_scope(choice.is_personal);
         self.put_endpoints(subject, ttl, &choice).map(|()| true)
     }
 

@@ -14,9 +14,9 @@
 //! always                     while let Some(probe) = planner.poll_probe(now) { send a query, wait for probe.patience }
 //! an answer came             if let Some(rtt) = planner.handle_reply(id, rtt, now) { keep it;
 //!                                own.handle_sample(&coordinate_of_that_node, rtt, random) }
-//! none came in time          planner.handle_failure(id, now)
+//! none came in time          planner.handle_failure(id)
 //! a node is gone             planner.forget(id)
-//! a node may be gone         planner.hasten(id, now)
+//! a node may be gone         planner.hasten(id)
 //! a beacon is due            own, planner.near_list() travel in it
 //! then always                sleep until planner.poll_at()
 //! ```
@@ -30,4 +30,5 @@ pub use planner::{
     DISCOVERY, Edge, Evidence, HASTE, INTERVAL, LEADERS, LEAST_PAUSE, MAX_NEAR, Near, NearList, Planner,
     Probe,
 };
+pub(crate) use smoother::patience;
 pub use smoother::{LONGEST_WAIT, SHORTEST_WAIT, Smoother};

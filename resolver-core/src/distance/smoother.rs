@@ -71,13 +71,18 @@ impl Smoother {
         self.at
     }
 
-    /// How long to wait for an answer before the edge is suspected: two round trips and four deviations, within
-    /// [`SHORTEST_WAIT`] and [`LONGEST_WAIT`]; the longest, as long as nothing is measured.
+    /// How long to wait for an answer before the edge is suspected: see [`patience`]; the longest, as long as nothing is
+    /// measured.
     pub fn patience(&self) -> Duration {
-        let Some(smoothed) = self.round_trip() else { return LONGEST_WAIT };
-        let wait = 2 * u64::from(smoothed) + 4 * u64::from(self.deviation());
-        Duration::from_micros(wait).clamp(SHORTEST_WAIT, LONGEST_WAIT)
+        self.round_trip().map_or(LONGEST_WAIT, |smoothed| patience(smoothed, self.deviation()))
     }
+}
+
+/// How long to wait for an answer: two round trips and four deviations (microseconds), within [`SHORTEST_WAIT`] and
+/// [`LONGEST_WAIT`].
+pub(crate) fn patience(smoothed: u32, deviation: u32) -> Duration {
+    let wait = 2 * u64::from(smoothed) + 4 * u64::from(deviation);
+    Duration::from_micros(wait).clamp(SHORTEST_WAIT, LONGEST_WAIT)
 }
 
 impl Default for Smoother {

@@ -7,12 +7,11 @@
 use super::Registry;
 use super::lists::Reasons;
 use super::memory::{ACCUSES, Accuser, NodeSlot, ServiceSlot};
-use crate::life::Identifier;
+use crate::life::{Identifier, MAX_NEAR};
 
 /// Whether enough observers claim `node` to be dead.
 pub(super) fn agree(node: &NodeSlot, observers: u8) -> bool {
-    let claims = node.accusers.iter().filter(|&&accuser| accuser != Accuser::NONE).count();
-    claims >= usize::from(observers)
+    node.accuser_count() >= observers
 }
 
 impl ServiceSlot {
@@ -47,7 +46,7 @@ impl Registry<'_> {
         observer: usize,
         suspects: impl Iterator<Item = Identifier<'a>>,
     ) {
-        let mut accused = heapless::Vec::<usize, MAX_SUSPECTS>::new();
+        let mut accused = heapless::Vec::<usize, MAX_NEAR>::new();
         for name in suspects {
             if let Some(node) = self.find_node(name.as_str().as_bytes()).filter(|&node| node != observer) {
                 // More than a beacon can hold do not come.
@@ -99,6 +98,3 @@ impl Registry<'_> {
         }
     }
 }
-
-/// Nodes that one beacon may claim to be dead.
-const MAX_SUSPECTS: usize = 16;

@@ -9,7 +9,7 @@
 
 use super::Registry;
 use super::memory::{HAS_COORDINATE, HAS_PLACE, NodeSlot};
-use crate::life::{Coordinate, Place};
+use crate::life::Place;
 
 /// Nothing is known but that it is in the own region.
 pub const SAME_REGION: u32 = 1 << 30;
@@ -29,7 +29,7 @@ impl Registry<'_> {
         if let Some(own) = &self.own.coordinate
             && node.has(HAS_COORDINATE)
         {
-            return between_coordinates(own, &node.coordinate);
+            return own.estimate(&node.coordinate).min(MOST);
         }
         if let (Some(own), Some(place)) = (self.own.place, node.place()) {
             return between_places(own, place);
@@ -40,23 +40,24 @@ impl Registry<'_> {
 
 impl NodeSlot {
     pub(super) fn place(&self) -> Option<Place> {
-        let [latitude, longitude] = self.place;
+        let [latitude, longitude] = self.place.map(|part| i32::from(part) * PLACE_UNIT);
         self.has(HAS_PLACE).then_some(Place { latitude, longitude })
+    }
+
+    pub(super) fn set_place(&mut self, place: Option<Place>) {
+        self.set(HAS_PLACE, place.is_some());
+        // A place on earth has at most 18,000 hundredths of a degree.
+        let part = |units: i32| (units / PLACE_UNIT) as i16;
+        self.place = place.map_or([0; 2], |place| [part(place.latitude), part(place.longitude)]);
     }
 }
 
-/// The round trip between two coordinates: the distance of their axes and the sum of their heights.
-pub fn between_coordinates(a: &Coordinate, b: &Coordinate) -> u32 {
-    let square = |(a, b): (&i32, &i32)| u64::from(a.abs_diff(*b)).pow(2);
-    // Three squares of at most 2^64 - 2^33 + 1 each overflow only together.
-    let sum = a.axes.iter().zip(&b.axes).map(square).fold(0_u64, u64::saturating_add);
-    let distance = sum.isqrt() + u64::from(a.height) + u64::from(b.height);
-    u32::try_from(distance).unwrap_or(MOST).min(MOST)
-}
+/// A hundredth of a degree in the units of [`Place`].
+const PLACE_UNIT: i32 = 100;
 
 /// The round trip between two places: a millisecond, and 15 µs a kilometre, since cables are half as long again as
 /// the way along the earth's surface.
-pub fn between_places(a: Place, b: Place) -> u32 {
+fn between_places(a: Place, b: Place) -> u32 {
     1_000 + (kilometres(a, b) * 15).min(MOST - 1_000)
 }
 
@@ -150,12 +151,6 @@ mod tests {
 
     #[test]
     fn nothing_overflows() {
-        let far = Coordinate { axes: [i32::MIN; 3], height: u32::MAX, error: 0 };
-        let other = Coordinate { axes: [i32::MAX; 3], height: u32::MAX, error: 0 };
-        assert_eq!(between_coordinates(&far, &other), MOST);
-        assert_eq!(between_coordinates(&far, &Coordinate { height: 0, ..far }), MOST);
-        let near = Coordinate { axes: [3_000, 4_000, 0], height: 100, error: 0 };
-        assert_eq!(between_coordinates(&Coordinate::ORIGIN, &near), 5_100);
         for latitude in [-900_000, 0, 900_000] {
             for longitude in [-1_800_000, -1, 0, 1_800_000] {
                 let (a, b) =

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use super::memory::{BEACONS, EndpointSlot, FULL, HAS_COORDINATE, HAS_PLACE, Link, OWN_END, Stage};
+use super::memory::{BEACONS, EndpointSlot, FULL, HAS_COORDINATE, Link, OWN_END};
 use super::{NodeId, Registry};
 use crate::fleet::{Heard, Word};
 use crate::life::message::MAX_SERVICES;
-use crate::life::{Beacon, Birth, Identifier, Notice, Orders, Presence, Service, Speaker, State};
+use crate::life::{Beacon, Birth, Coordinate, Identifier, Notice, Orders, Presence, Service, Speaker, State};
 use crate::time::Instant;
 
 /// What a message changed.
@@ -44,6 +44,7 @@ impl Registry<'_> {
         let result = match &heard.word {
             Word::Notice(notice) => self.hear_notice(heard.region, heard.node, notice, now),
             Word::Beacon { key, beacon } => self.hear_beacon(heard.node, key, beacon, now),
+            Word::Revoked { key, incarnation } => Ok(self.hear_revoked(heard.node, key, *incarnation, now)),
         };
         match result {
             Ok(Learnt::Nothing) => self.counters.stale += 1,
@@ -61,8 +62,7 @@ impl Registry<'_> {
         notice: &Notice<'_>,
         now: Instant,
     ) -> Result<Learnt, HearError> {
-        let is_own = node.as_str().as_bytes() == self.own.name.as_bytes();
-        if is_own && matches!(notice, Notice::Death(end) if end.speaker == Speaker::Will) {
+        if self.is_own(node) && matches!(notice, Notice::Death(end) if end.speaker == Speaker::Will) {
             // Whoever reads this is there; only its connection ended.
             return Ok(Learnt::Nothing);
         }
@@ -116,6 +116,7 @@ impl Registry<'_> {
         let slot = &mut self.nodes[index];
         slot.region = region;
         slot.key = birth.certificate.key.to_bytes();
+        let addresses = slot.addresses();
         slot.ports = [0; 2];
         for address in birth.addresses {
             match address {
@@ -128,8 +129,11 @@ impl Registry<'_> {
                 _ => {}
             }
         }
-        slot.set(HAS_PLACE, birth.place.is_some());
-        slot.place = birth.place.map_or([0; 2], |place| [place.latitude, place.longitude]);
+        if slot.addresses() != addresses {
+            // What was measured was the way to where it was.
+            slot.round_trip = 0;
+        }
+        slot.set_place(birth.place);
         slot.set(OWN_END, false);
         if is_new {
             // What was said of it was said of an earlier incarnation.
@@ -144,8 +148,8 @@ impl Registry<'_> {
         }
         if was_known && !was_alive {
             self.handle_return(index, now);
-        } else if matches!(self.nodes[index].stage, Stage::Check | Stage::CutOff) {
-            self.set_stage(index, Stage::Idle, None);
+        } else {
+            self.resume(index, now);
         }
         self.refresh(index);
         Ok(Learnt::Node(NodeId(index as u32)))
@@ -243,7 +247,9 @@ impl Registry<'_> {
         }
         let (mut presence, was_alive) = (self.presence(index), self.nodes[index].is_alive());
         let is_new = beacon.incarnation > presence.incarnation();
-        if !presence.handle_beacon(beacon.incarnation) {
+        let slot = &self.nodes[index];
+        let is_late = !is_new && slot.has(BEACONS) && beacon.sequence <= slot.sequence;
+        if is_late || !presence.handle_beacon(beacon.incarnation) {
             return Ok(Learnt::Nothing);
         }
         self.counters.beacons += 1;
@@ -251,14 +257,13 @@ impl Registry<'_> {
         let slot = &mut self.nodes[index];
         slot.set(OWN_END, false);
         slot.set(BEACONS, true);
-        slot.load = beacon.load;
+        (slot.sequence, slot.load) = (beacon.sequence, beacon.load);
         if is_new {
             (slot.accusers, slot.tries) = Default::default();
         }
-        if let Some(coordinate) = beacon.coordinate {
-            slot.coordinate = coordinate;
-            slot.set(HAS_COORDINATE, true);
-        }
+        let coordinate = beacon.coordinate.filter(Coordinate::is_useful);
+        slot.set(HAS_COORDINATE, coordinate.is_some());
+        slot.coordinate = coordinate.unwrap_or(slot.coordinate);
         // A list of another length is of another birth.
         let says_services = beacon.services.len() == self.siblings(index).count();
         let mut reports = beacon.services;
@@ -270,13 +275,49 @@ impl Registry<'_> {
                 (slot.health, slot.load) = (report.state, report.load);
             }
         }
-        self.hear_claims(index, beacon.suspects);
-        if !was_alive {
+        if !self.is_own(node) {
+            // What this node claims is counted already.
+            self.hear_claims(index, beacon.suspects);
+        }
+        if was_alive {
+            self.resume(index, now);
+        } else {
             self.handle_return(index, now);
         }
         self.handle_sign(index, now);
         self.refresh(index);
         Ok(Learnt::Node(NodeId(index as u32)))
+    }
+
+    /// A notice came that was authentic but for its certificate, which is revoked: whose it is counts as dead, and its beacons are
+    /// not believed. An earlier incarnation may have had another certificate.
+    fn hear_revoked(
+        &mut self,
+        node: Identifier<'_>,
+        key: &[u8; 32],
+        incarnation: u64,
+        now: Instant,
+    ) -> Learnt {
+        let known = self.find_node(node.as_str().as_bytes());
+        let is_current = |&index: &usize| {
+            let slot = &self.nodes[index];
+            slot.key == *key && slot.incarnation <= incarnation
+        };
+        let Some(index) = known.filter(is_current) else { return Learnt::Nothing };
+        let mut presence = self.presence(index);
+        presence.handle_revocation();
+        self.set_presence(index, presence);
+        let slot = &mut self.nodes[index];
+        // Nobody has such a key. Neither a probe's answer nor an order brings the node back.
+        slot.key = [0; 32];
+        slot.set(OWN_END, true);
+        self.counters.revoked += 1;
+        self.end(index, true, now);
+        Learnt::Node(NodeId(index as u32))
+    }
+
+    fn is_own(&self, node: Identifier<'_>) -> bool {
+        node.as_str().as_bytes() == self.own.name.as_bytes()
     }
 
     /// Takes in an operator's orders about a node; see [`crate::View::hear_orders`].

@@ -141,11 +141,16 @@ impl Registry<'_> {
                 let claimed = slot.reasons & Reasons::CLAIMED.0;
                 reasons = if claimed != 0 { claimed } else { Reasons::KEPT.0 };
             }
+            let before = slot.reasons;
             self.settle(at, reasons, distance);
             let slot = &mut self.endpoints[at];
             (slot.families, slot.region, slot.ramp) = (families, region, ramp);
             slot.log_weight = crate::steer::hash::log_weight(slot.weight.into(), ramp);
             self.balance(usize::from(self.endpoints[at].service));
+            let is_new = before & (Reasons::KEPT.0 | Reasons::CLAIMED.0) == 0;
+            if is_new && self.endpoints[at].reasons & Reasons::KEPT.0 != 0 {
+                self.counters.kept_by_quota += 1;
+            }
         }
     }
 
@@ -163,10 +168,12 @@ impl Registry<'_> {
             }
             return;
         }
+        // In the same list it is as a rule near where it was.
+        let hint = (slot.listed == listed).then_some((slot.previous, slot.next));
         self.leave(at);
         let slot = &mut self.endpoints[at];
         (slot.reasons, slot.distance, slot.listed) = (reasons, distance, listed);
-        self.enter(at);
+        self.enter(at, hint);
     }
 
     /// Takes an endpoint out of its list, if it is in one.
@@ -190,25 +197,21 @@ impl Registry<'_> {
         (slot.next, slot.previous, slot.listed) = (Link::NONE, Link::NONE, Listed::Nowhere);
     }
 
-    /// Puts an endpoint, whose `listed` says so, into its list: measured ones are looked for from the near end, others from the far one.
-    fn enter(&mut self, at: usize) {
+    /// Puts an endpoint, whose `listed` says so, into its list. Its place is looked for from between those two on, else from the
+    /// near end for what is measured, and from the far one for others.
+    fn enter(&mut self, at: usize, hint: Option<(Link, Link)>) {
         let slot = &self.endpoints[at];
         let (rank, listed, service) = (slot.rank(), slot.listed, slot.service);
         let is_near = self.nodes.get(slot.node as usize).is_some_and(|node| node.round_trip != 0);
         let list = *self.list(service, listed);
-        let (previous, next) = if is_near {
-            let mut next = list.first;
-            while let Some(other) = next.index().filter(|&other| self.endpoints[other].rank() < rank) {
-                next = self.endpoints[other].next;
-            }
-            (next.index().map_or(list.last, |next| self.endpoints[next].previous), next)
-        } else {
-            let mut previous = list.last;
-            while let Some(other) = previous.index().filter(|&other| self.endpoints[other].rank() > rank) {
-                previous = self.endpoints[other].previous;
-            }
-            (previous, previous.index().map_or(list.first, |previous| self.endpoints[previous].next))
-        };
+        let end = if is_near { (Link::NONE, list.first) } else { (list.last, Link::NONE) };
+        let (mut previous, mut next) = hint.unwrap_or(end);
+        while let Some(other) = previous.index().filter(|&other| self.endpoints[other].rank() > rank) {
+            (previous, next) = (self.endpoints[other].previous, previous);
+        }
+        while let Some(other) = next.index().filter(|&other| self.endpoints[other].rank() < rank) {
+            (previous, next) = (next, self.endpoints[other].next);
+        }
         let link = Link::to(at);
         match previous.index() {
             Some(previous) => self.endpoints[previous].next = link,

@@ -98,8 +98,8 @@ pub struct NodeSlot {
     pub(super) v4: [u8; 4],
     pub(super) v6: [u8; 16],
     pub(super) ports: [u16; 2],
-    /// With [`HAS_PLACE`] and [`HAS_COORDINATE`] in `flags`.
-    pub(super) place: [i32; 2],
+    /// Latitude and longitude in hundredths of a degree (1.1 km); with [`HAS_PLACE`] and [`HAS_COORDINATE`] in `flags`.
+    pub(super) place: [i16; 2],
     pub(super) coordinate: Coordinate,
     /// Measured, in microseconds; 0: not.
     pub(super) round_trip: u32,
@@ -107,6 +107,8 @@ pub struct NodeSlot {
     pub(super) patience: u16,
     /// Since when it is as it is, in seconds.
     pub(super) since: u32,
+    /// Of the last beacon.
+    pub(super) sequence: u32,
     /// When the first of `ends` was, in seconds.
     pub(super) flap_from: u32,
     /// The next node with the same hash, or the next free slot.
@@ -143,6 +145,8 @@ pub(super) const HAS_COORDINATE: u8 = 2;
 pub(super) const BEACONS: u8 = 4;
 /// It claims some nodes to be dead.
 pub(super) const ACCUSES: u8 = 8;
+/// It answered after its Will, and is counted as cut off.
+pub(super) const CUT_OFF: u8 = 16;
 /// Its end was its own word.
 pub(super) const OWN_END: u8 = 64;
 
@@ -178,6 +182,7 @@ impl NodeSlot {
         round_trip: 0,
         patience: 0,
         since: 0,
+        sequence: 0,
         flap_from: 0,
         next: Link::NONE,
         endpoints: Link::NONE,
@@ -199,6 +204,12 @@ impl NodeSlot {
 
     pub(super) fn set(&mut self, flag: u8, is_set: bool) {
         self.flags = self.flags & !flag | if is_set { flag } else { 0 };
+    }
+
+    /// How many claim it to be dead.
+    pub(super) fn accuser_count(&self) -> u8 {
+        // There are `ACCUSERS` at most.
+        self.accusers.iter().filter(|&&accuser| accuser != Accuser::NONE).count() as u8
     }
 }
 

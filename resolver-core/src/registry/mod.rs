@@ -54,14 +54,14 @@ pub use timing::{Outcome, Suspect};
 pub struct NodeId(pub(super) u32);
 
 impl NodeId {
-    /// Its number, below [`Registry::node_capacity`].
+    /// Its number: that of its slot.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 /// An endpoint in this registry; see [`NodeId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointId(pub(crate) u32);
 
 /// What a registry has to know of its own node and how it decides.
@@ -114,6 +114,8 @@ pub struct RegistryCounters {
     pub births: u64,
     /// Ends that nodes said themselves, sleeps included.
     pub own_ends: u64,
+    /// Nodes whose certificate was revoked while they were there.
+    pub revoked: u64,
     /// Wills that were believed at once.
     pub wills: u64,
     /// Wills of nodes that were probed first.
@@ -167,6 +169,8 @@ pub struct Registry<'m> {
     wake: Option<Instant>,
     /// A node is to be probed: see [`Registry::poll_suspect`].
     has_suspects: bool,
+    /// Where [`Registry::poll_suspect`] found the last one.
+    suspect_from: u32,
     is_connected: bool,
     counters: RegistryCounters,
 }
@@ -235,7 +239,9 @@ pub struct Node<'r> {
     pub has_services: bool,
     /// Observers that claim it to be dead; this node counts.
     pub accusers: u8,
-    /// Whether this node does.
+    /// Whether these are as many as have to agree.
+    pub is_claimed: bool,
+    /// Whether this node claims it, too.
     pub is_accused_here: bool,
 }
 
@@ -300,6 +306,7 @@ impl<'m> Registry<'m> {
             },
             wake: None,
             has_suspects: false,
+            suspect_from: 0,
             is_connected: true,
             counters: RegistryCounters::default(),
         };
@@ -324,11 +331,6 @@ impl<'m> Registry<'m> {
         self.counters
     }
 
-    /// Nodes that there is room for.
-    pub fn node_capacity(&self) -> usize {
-        self.nodes.len()
-    }
-
     /// The node of that name. Expected O(1).
     pub fn find(&self, name: Identifier<'_>) -> Option<NodeId> {
         self.find_node(name.as_str().as_bytes()).map(|index| NodeId(index as u32))
@@ -342,7 +344,6 @@ impl<'m> Registry<'m> {
     /// What is known of a node; `None` if its slot is free.
     pub fn node(&self, id: NodeId) -> Option<Node<'_>> {
         let slot = self.nodes.get(id.index()).filter(|slot| !slot.name.as_bytes().is_empty())?;
-        let accusers = slot.accusers.iter().filter(|&&accuser| accuser != memory::Accuser::NONE).count();
         Some(Node {
             id,
             name: slot.name.as_str(),
@@ -356,7 +357,8 @@ impl<'m> Registry<'m> {
             round_trip: (slot.round_trip != 0).then(|| Duration::from_micros(slot.round_trip.into())),
             load: slot.load,
             has_services: slot.endpoints != Link::NONE,
-            accusers: accusers as u8,
+            accusers: slot.accuser_count(),
+            is_claimed: claims::agree(slot, self.rules.observers),
             is_accused_here: slot.accusers.contains(&memory::Accuser::SELF),
         })
     }
@@ -418,7 +420,7 @@ impl<'m> Registry<'m> {
         self.nodes().filter(|node| node.is_accused_here)
     }
 
-    /// Memory in use. Bounded by the slots of services and regions.
+    /// Memory in use. Bounded by the slots of services and regions, and of nodes that were freed.
     pub fn usage(&self) -> RegistryUsage {
         let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let free_nodes = core::iter::successors(self.free_node.index(), |&index| {

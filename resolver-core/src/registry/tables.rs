@@ -139,7 +139,9 @@ impl Registry<'_> {
 
     /// Takes an endpoint out of its service, and frees its slot; its node's chain is the caller's.
     pub(super) fn free_endpoint(&mut self, index: usize) {
+        let service = usize::from(self.endpoints[index].service);
         self.leave(index);
+        self.balance(service);
         self.endpoints[index] = EndpointSlot { sibling: self.free_endpoint, ..EndpointSlot::EMPTY };
         self.free_endpoint = Link::to(index);
         self.free_endpoints += 1;

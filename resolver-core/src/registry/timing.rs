@@ -2,13 +2,14 @@
 //!
 //! A node whose Will came, and whose round trip is known, is probed before it is believed dead: up to [`PROBES`] times, each
 //! given as long as its answer may take. If it answers, only its connection to the broker ended; it stays, and is
-//! probed again every [`RECHECK`].
+//! probed again every [`RECHECK`]. A slow start that it was in goes on with each answer.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::memory::{Accuser, BEACONS, FULL, Link, NodeSlot, Stage};
+use super::memory::{Accuser, BEACONS, CUT_OFF, FULL, Link, NodeSlot, OWN_END, Stage};
 use super::{NodeId, Registry};
+use crate::distance::{LONGEST_WAIT, patience};
 use crate::feed::follow::Link as Connection;
 use crate::life::State;
 use crate::time::Instant;
@@ -37,22 +38,18 @@ pub enum Outcome {
 const PROBES: u8 = 3;
 /// A node that is cut off from its broker is probed so often.
 const RECHECK: Duration = Duration::from_secs(2);
-/// Bounds of the time that the answer to a probe is given, in milliseconds.
-const LEAST_PATIENCE: u16 = 30;
-const MOST_PATIENCE: u16 = 1_000;
 /// The hold-down is doubled so often.
 const MOST_DOUBLINGS: u8 = 4;
 
 impl Registry<'_> {
-    /// The round trip to a node was measured: smoothed, and with its mean deviation; `None`: it is not known any more.
-    pub fn set_distance(&mut self, id: NodeId, round_trip: Option<(Duration, Duration)>) {
+    /// The round trip to a node was measured: smoothed, and with its mean deviation, in microseconds; `None`: it is not
+    /// known any more.
+    pub fn set_distance(&mut self, id: NodeId, round_trip: Option<(u32, u32)>) {
         let Some(slot) = self.nodes.get_mut(id.index()).filter(|slot| slot.is_used()) else { return };
-        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
-        slot.round_trip = round_trip.map_or(0, |(smoothed, _)| micros(smoothed).max(1));
-        let patience = round_trip.map_or(0, |(smoothed, deviation)| {
-            u16::try_from((smoothed * 2 + deviation * 4).as_millis()).unwrap_or(MOST_PATIENCE)
-        });
-        slot.patience = patience.clamp(LEAST_PATIENCE, MOST_PATIENCE);
+        slot.round_trip = round_trip.map_or(0, |(smoothed, _)| smoothed.max(1));
+        let patience = round_trip.map_or(LONGEST_WAIT, |(smoothed, deviation)| patience(smoothed, deviation));
+        // It is a second at most.
+        slot.patience = patience.as_millis() as u16;
         self.refresh(id.index());
     }
 
@@ -86,13 +83,18 @@ impl Registry<'_> {
         match outcome {
             Outcome::Answered => {
                 slot.tries = 0;
-                let is_ended = slot.state == State::Dead && !slot.has(super::memory::OWN_END);
+                let is_ended = slot.state == State::Dead && !slot.has(OWN_END);
                 let is_back = is_ended && slot.stage != Stage::CutOff && slot.endpoints != Link::NONE;
-                if is_back {
+                let flaps = slot.ends > self.rules.flap_ends;
+                // One that was given up and flaps has to be born again, and wait.
+                if is_back && (is_checked || !flaps) {
+                    self.counters.cut_off += u64::from(!slot.has(CUT_OFF));
+                    slot.set(CUT_OFF, true);
                     if !is_checked {
                         self.handle_return(index, now);
+                    } else {
+                        slot.ramp = (slot.ramp + 1).min(FULL);
                     }
-                    self.counters.cut_off += 1;
                     self.set_stage(index, Stage::CutOff, Some(now + RECHECK));
                 }
                 self.claim(Accuser::SELF, index, false);
@@ -117,12 +119,13 @@ impl Registry<'_> {
         let is_due = |slot: &NodeSlot| {
             matches!(slot.stage, Stage::Check | Stage::CutOff) && slot.due <= now && slot.tries < PROBES
         };
-        let index = (0..self.node_top as usize).find(|&index| is_due(&self.nodes[index]))?;
-        // There may be more.
-        self.has_suspects = true;
+        let (top, from) = (self.node_top as usize, self.suspect_from as usize);
+        let index = (from..top).chain(0..from.min(top)).find(|&index| is_due(&self.nodes[index]))?;
+        // There may be more, as a rule behind it.
+        (self.has_suspects, self.suspect_from) = (true, index as u32);
         let slot = &mut self.nodes[index];
         slot.tries += 1;
-        let patience = Duration::from_millis(slot.patience.max(LEAST_PATIENCE).into());
+        let patience = Duration::from_millis(slot.patience.into());
         let address = slot.addresses().into_iter().flatten().next();
         self.set_stage(index, Stage::Check, Some(now + patience));
         address.map(|address| Suspect { node: NodeId(index as u32), address })
@@ -135,18 +138,17 @@ impl Registry<'_> {
         }
         self.wake = None;
         for index in 0..self.node_top as usize {
-            let slot = &self.nodes[index];
-            if slot.due == Instant::default() {
-                continue;
-            }
-            if slot.due <= now {
+            let due = self.nodes[index].due;
+            if due != Instant::default() && due <= now {
                 self.handle_due(index, now);
             }
-            let slot = &self.nodes[index];
-            if slot.due != Instant::default() && (slot.due > now || !slot.awaits_probe()) {
-                self.wake_by(slot.due);
+            let due = self.nodes[index].due;
+            // What waits for a probe waits for no time.
+            if due > now {
+                self.wake_by(due);
             }
         }
+        debug_assert!(self.wake.is_none_or(|wake| wake > now), "a shell would call this without end");
     }
 
     /// When to call [`Self::handle_timeout`] (and [`Self::poll_suspect`]) at the latest.
@@ -158,38 +160,45 @@ impl Registry<'_> {
         let slot = &mut self.nodes[index];
         match slot.stage {
             Stage::Idle => slot.due = Instant::default(),
-            Stage::Check if slot.tries >= PROBES => self.die_by_probe(index, now),
+            Stage::Check | Stage::CutOff if slot.tries >= PROBES => self.die_by_probe(index, now),
             Stage::Check | Stage::CutOff => self.has_suspects = true,
             Stage::Lease => {
                 self.set_stage(index, Stage::Idle, None);
                 self.claim(Accuser::SELF, index, true);
             }
-            Stage::Held => self.start_slowly(index, now),
+            Stage::Held => self.start_at(index, 1, now),
             Stage::Ramp => {
-                slot.ramp = (slot.ramp + 1).min(FULL);
-                let is_full = slot.ramp == FULL;
-                if is_full {
-                    self.set_stage(index, Stage::Idle, None);
-                    self.handle_sign(index, now);
-                } else {
-                    self.set_stage(index, Stage::Ramp, Some(now + self.rules.slow_start / FULL.into()));
-                }
-                self.refresh(index);
+                let ramp = slot.ramp + 1;
+                self.start_at(index, ramp, now);
             }
+        }
+    }
+
+    /// A node is there, and its Will forgotten: it goes on with what that interrupted.
+    pub(super) fn resume(&mut self, index: usize, now: Instant) {
+        let slot = &mut self.nodes[index];
+        slot.set(CUT_OFF, false);
+        if matches!(slot.stage, Stage::Check | Stage::CutOff) {
+            let ramp = slot.ramp;
+            self.start_at(index, ramp, now);
         }
     }
 
     /// A node's end was believed. `was_up`: it was there before.
     pub(super) fn handle_end(&mut self, index: usize, was_up: bool, is_own_word: bool, now: Instant) {
         let slot = &mut self.nodes[index];
-        slot.set(super::memory::OWN_END, is_own_word);
+        slot.set(OWN_END, is_own_word);
+        slot.set(CUT_OFF, false);
         if is_own_word {
             self.counters.own_ends += 1;
             let is_death = slot.state == State::Dead;
             return self.end(index, is_death, now);
         }
-        let can_be_probed = slot.round_trip != 0 && slot.addresses().iter().any(Option::is_some);
-        if was_up && can_be_probed {
+        let can_be_probed = slot.round_trip != 0
+            && slot.endpoints != Link::NONE
+            && slot.addresses().iter().any(Option::is_some);
+        // Whoever is held down is not in answers, which a check would bring it back into.
+        if was_up && can_be_probed && slot.stage != Stage::Held {
             slot.tries = 0;
             self.counters.suspicions += 1;
             self.set_stage(index, Stage::Check, Some(now));
@@ -207,11 +216,12 @@ impl Registry<'_> {
     }
 
     /// It is no more. `counts`: for flapping; a sleep does not.
-    fn end(&mut self, index: usize, counts: bool, now: Instant) {
+    pub(super) fn end(&mut self, index: usize, counts: bool, now: Instant) {
         let (seconds, window) = (seconds(now), self.rules.flap_window);
         self.set_stage(index, Stage::Idle, None);
         let slot = &mut self.nodes[index];
         slot.since = seconds;
+        slot.set(CUT_OFF, false);
         (slot.accusers, slot.tries) = Default::default();
         if counts {
             if slot.ends == 0 || seconds.saturating_sub(slot.flap_from) > window {
@@ -233,20 +243,22 @@ impl Registry<'_> {
         }
         let excess = slot.ends.saturating_sub(self.rules.flap_ends);
         if excess == 0 {
-            return self.start_slowly(index, now);
+            return self.start_at(index, 1, now);
         }
         self.counters.held += 1;
         let hold = self.rules.hold_down * (1 << (excess - 1).min(MOST_DOUBLINGS));
         self.set_stage(index, Stage::Held, Some(now + hold));
     }
 
-    fn start_slowly(&mut self, index: usize, now: Instant) {
-        if self.rules.slow_start.is_zero() {
-            self.nodes[index].ramp = FULL;
-            self.set_stage(index, Stage::Idle, None);
-        } else {
-            self.nodes[index].ramp = 1;
+    /// The slow start has come so far; with none, or at its end, a lease begins.
+    fn start_at(&mut self, index: usize, ramp: u8, now: Instant) {
+        let ramp = if self.rules.slow_start.is_zero() { FULL } else { ramp.min(FULL) };
+        self.nodes[index].ramp = ramp;
+        if ramp < FULL {
             self.set_stage(index, Stage::Ramp, Some(now + self.rules.slow_start / FULL.into()));
+        } else {
+            self.set_stage(index, Stage::Idle, None);
+            self.handle_sign(index, now);
         }
         self.refresh(index);
     }
@@ -256,7 +268,7 @@ impl Registry<'_> {
         if !self.nodes[index].has(BEACONS) || self.nodes[index].state != State::Up {
             return;
         }
-        if matches!(self.nodes[index].stage, Stage::Idle | Stage::Lease | Stage::Check | Stage::CutOff) {
+        if matches!(self.nodes[index].stage, Stage::Idle | Stage::Lease) {
             let due = self.is_connected.then(|| now + self.rules.silence);
             self.set_stage(index, Stage::Lease, due);
         }
@@ -277,13 +289,6 @@ impl Registry<'_> {
 
     fn wake_by(&mut self, due: Instant) {
         self.wake = Some(self.wake.map_or(due, |wake| wake.min(due)));
-    }
-}
-
-impl NodeSlot {
-    /// It waits for [`Registry::poll_suspect`], and not for time.
-    fn awaits_probe(&self) -> bool {
-        matches!(self.stage, Stage::Check | Stage::CutOff) && self.tries < PROBES
     }
 }
 

@@ -33,6 +33,7 @@ fn world<R>(steering: &str, client: impl FnOnce(&mut View<'_>, &[Node]) -> R) ->
     zone.records.push(steer("both.example.", "web"));
     zone.records.push(steer("_web._tcp.example.", steering));
     zone.records.push(steer("*.cdn.example.", steering));
+    zone.records.push(steer("spread.example.", "web weight count=1"));
     zone.records.push(steer("stray.example.", "nothing else=nodata"));
     let mut nodes =
         vec![Node::new("Alpha", "eu", 1), Node::new("beta", "eu", 2), Node::new("gamma", "us", 3)];
@@ -307,6 +308,14 @@ fn a_client_network_is_told_what_decided() {
     world("web ecs", |view, _| {
         let option = option([10, 0, 0, 0], 24);
         assert_eq!(scope(&send(view, &option), &option), Some(0), "any client gets the same");
+    });
+    world("nothing ecs else=name:spread", |view, _| {
+        let option = option([10, 0, 0, 0], 24);
+        assert_eq!(
+            scope(&send(view, &option), &option),
+            Some(24),
+            "the other name's choice is the client's own"
+        );
     });
     world("web weight", |view, _| {
         let option = option([10, 0, 0, 0], 24);

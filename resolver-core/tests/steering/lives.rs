@@ -6,7 +6,7 @@ use resolver_core::life::{End, ServiceReport, ServiceState, Speaker};
 use resolver_core::registry::{Learnt, Outcome, Registry, Settings, distance};
 use resolver_core::{View, records};
 
-use crate::world::{Node, at, eligible, ends, hear, id, is_born, registry, settings, tells};
+use crate::world::{Node, at, eligible, ends, hear, hear_but, id, is_born, registry, settings, tells};
 
 fn view_of(registry: Registry<'static>) -> View<'static> {
     let memory = records::Memory {
@@ -126,7 +126,7 @@ fn services_follow_the_birth_and_keep_what_beacons_said() {
 fn the_will_of_a_probed_node_is_checked() {
     let (mut view, nodes) = born(3, &settings());
     let found = view.registry().find(id("a")).unwrap();
-    view.set_distance(found, Some((Duration::from_millis(20), Duration::from_millis(5))));
+    view.set_distance(found, Some((20_000, 5_000)));
     let will = |view: &mut View<'_>, incarnation, now| {
         ends(view, &nodes[0], End::Death, Speaker::Will, incarnation, at(now));
     };
@@ -310,11 +310,173 @@ fn what_is_known_best_decides_the_order() {
     view.set_own_coordinate(Some(coordinate(1_000)));
     assert_eq!(eligible(&view)[0], "a");
     let found = view.registry().find(id("c")).unwrap();
-    view.set_distance(found, Some((Duration::from_micros(900), Duration::ZERO)));
+    view.set_distance(found, Some((900, 0)));
     assert_eq!(eligible(&view)[..3], ["c", "a", "b"]);
     let own = Node::new("here", "eu", 30);
     is_born(&mut view, &own, 1, at(2));
     assert_eq!(eligible(&view)[..2], ["here", "c"]);
     view.set_distance(found, None);
     assert_eq!(eligible(&view).last(), Some(&"c"));
+}
+
+#[test]
+fn a_node_that_is_cut_off_and_dies_is_dead_and_wakes_nobody_any_more() {
+    let (mut view, nodes) = born(2, &settings());
+    let found = view.registry().find(id("a")).unwrap();
+    view.set_distance(found, Some((1_000, 0)));
+    ends(&mut view, &nodes[0], End::Death, Speaker::Will, 1, at(0));
+    view.poll_suspect(at(0)).unwrap();
+    view.handle_probe(found, Outcome::Answered, at(1));
+    // Ordinary probes fail before it is looked at again.
+    for probe in 2..5 {
+        view.handle_probe(found, Outcome::Lost, at(probe));
+    }
+    assert_eq!((next(&mut view, 2_001), sorted(&view).as_str()), (None, "b"));
+    assert_eq!(view.registry().counters().deaths_by_probe, 1);
+}
+
+#[test]
+fn a_node_that_stays_cut_off_is_counted_once() {
+    let (mut view, nodes) = born(2, &settings());
+    let found = view.registry().find(id("a")).unwrap();
+    view.set_distance(found, Some((1_000, 0)));
+    ends(&mut view, &nodes[0], End::Death, Speaker::Will, 1, at(0));
+    let mut now = 0;
+    for _ in 0..10 {
+        view.handle_timeout(at(now));
+        view.poll_suspect(at(now)).unwrap();
+        view.handle_probe(found, Outcome::Answered, at(now + 1));
+        now += 2_001;
+    }
+    let counters = view.registry().counters();
+    assert_eq!((counters.suspicions, counters.cut_off, sorted(&view).as_str()), (1, 1, "ab"));
+}
+
+#[test]
+fn the_own_beacon_is_no_second_observer() {
+    let (mut view, nodes) = born(3, &settings());
+    let here = Node::new("here", "eu", 30);
+    is_born(&mut view, &here, 1, at(0));
+    let found = view.registry().find(id("b")).unwrap();
+    for probe in 0..3 {
+        view.handle_probe(found, Outcome::Lost, at(probe));
+    }
+    tells(&mut view, &here, 1, 0, &[], &["b"], at(4));
+    assert_eq!(sorted(&view), "abchere");
+    tells(&mut view, &nodes[0], 1, 0, &[], &["b"], at(5));
+    assert_eq!(sorted(&view), "achere");
+}
+
+#[test]
+fn a_beacon_that_comes_late_or_again_changes_nothing() {
+    let (mut view, nodes) = born(2, &settings());
+    let early = nodes[0].beacon(1, 0, &[], None, &["b"]);
+    let late = nodes[0].beacon(1, 9, &[], None, &[]);
+    assert_eq!(
+        hear(&mut view, &nodes[0], 'b', &late, at(1)),
+        Ok(Ok(Learnt::Node(view.registry().find(id("a")).unwrap())))
+    );
+    for payload in [&early, &late] {
+        assert_eq!(hear(&mut view, &nodes[0], 'b', payload, at(2)), Ok(Ok(Learnt::Nothing)));
+    }
+    assert_eq!((view.registry().counters().claims, view.registry().counters().stale), (0, 2));
+}
+
+#[test]
+fn a_will_in_between_stops_neither_slow_start_nor_hold_down() {
+    let slow = Settings { slow_start: Duration::from_secs(16), flap_ends: 1, ..settings() };
+    let (mut view, nodes) = born(2, &slow);
+    let ramp = |view: &View<'_>| view.registry().endpoints(id("web")).find(|e| e.name == "a").unwrap().ramp;
+    let found = view.registry().find(id("a")).unwrap();
+    ends(&mut view, &nodes[0], End::Death, Speaker::Will, 1, at(0));
+    is_born(&mut view, &nodes[0], 2, at(1));
+    view.set_distance(found, Some((1_000, 0)));
+    // Its Will comes, it answers, and is born again: it goes on where it was.
+    ends(&mut view, &nodes[0], End::Death, Speaker::Will, 2, at(2));
+    view.poll_suspect(at(2)).unwrap();
+    view.handle_probe(found, Outcome::Answered, at(3));
+    is_born(&mut view, &nodes[0], 3, at(4));
+    for step in 1..=16 {
+        view.handle_timeout(at(4 + step * 1_000));
+    }
+    assert_eq!((ramp(&view), view.poll_at()), (16, None));
+    // Held down for flapping, a Will with a known round trip does not bring it back.
+    view.set_distance(found, None);
+    for incarnation in [3, 4] {
+        ends(&mut view, &nodes[0], End::Death, Speaker::Will, incarnation, at(20_000));
+        is_born(&mut view, &nodes[0], incarnation + 1, at(20_001));
+    }
+    assert_eq!(sorted(&view), "b");
+    view.set_distance(found, Some((1_000, 0)));
+    ends(&mut view, &nodes[0], End::Death, Speaker::Will, 5, at(20_002));
+    assert_eq!((view.poll_suspect(at(20_002)), sorted(&view).as_str()), (None, "b"));
+    is_born(&mut view, &nodes[0], 6, at(20_003));
+    assert_eq!(sorted(&view), "b");
+}
+
+#[test]
+fn a_node_without_services_is_not_probed() {
+    let (mut view, mut nodes) = born(2, &settings());
+    let found = view.registry().find(id("a")).unwrap();
+    view.set_distance(found, Some((1_000, 0)));
+    nodes[0].services.clear();
+    is_born(&mut view, &nodes[0], 2, at(1));
+    ends(&mut view, &nodes[0], End::Death, Speaker::Will, 2, at(2));
+    assert_eq!((view.poll_suspect(at(2)), view.poll_at()), (None, None));
+}
+
+#[test]
+fn what_was_measured_does_not_outlive_a_move() {
+    let (mut view, mut nodes) = born(2, &settings());
+    let found = view.registry().find(id("a")).unwrap();
+    view.set_distance(found, Some((1_000, 0)));
+    is_born(&mut view, &nodes[0], 2, at(1));
+    assert!(view.registry().node(found).unwrap().round_trip.is_some());
+    nodes[0].addresses = vec![([192, 0, 2, 99], 53).into()];
+    is_born(&mut view, &nodes[0], 3, at(2));
+    assert_eq!(view.registry().node(found).unwrap().round_trip, None);
+}
+
+#[test]
+fn a_revoked_node_is_out_and_a_new_certificate_brings_it_back() {
+    let (mut view, nodes) = born(2, &settings());
+    let birth = nodes[0].birth(1);
+    // What an earlier incarnation had is no matter of this one.
+    is_born(&mut view, &nodes[0], 2, at(1));
+    assert_eq!(hear_but(&mut view, &nodes[0], 'n', &birth, &[1], at(2)), Ok(Ok(Learnt::Nothing)));
+    assert_eq!(sorted(&view), "ab");
+    let birth = nodes[0].birth(2);
+    assert!(matches!(hear_but(&mut view, &nodes[0], 'n', &birth, &[1], at(3)), Ok(Ok(Learnt::Node(_)))));
+    assert_eq!((sorted(&view).as_str(), view.registry().counters().revoked), ("b", 1));
+    let beacon = nodes[0].beacon(2, 0, &[], None, &[]);
+    assert!(hear(&mut view, &nodes[0], 'b', &beacon, at(4)).is_err(), "its key is not believed any more");
+    is_born(&mut view, &nodes[0], 3, at(5));
+    assert_eq!(sorted(&view), "ab");
+}
+
+#[test]
+fn endpoints_that_the_quota_keeps_are_counted_and_it_holds_when_services_go() {
+    let (mut view, mut nodes) = born(5, &settings());
+    for observer in [3, 4] {
+        tells(&mut view, &nodes[observer], 1, 0, &[], &["a", "b", "c"], at(1));
+    }
+    let counters = view.registry().counters();
+    assert_eq!((counters.withdrawn, counters.kept_by_quota), (2, 1));
+    // Two others offer nothing any more: of three endpoints one may be out.
+    for gone in [3, 4] {
+        nodes[gone].services.clear();
+        is_born(&mut view, &nodes[gone], 2, at(2));
+    }
+    assert_eq!(eligible(&view).len(), 2);
+}
+
+#[test]
+fn a_useless_coordinate_is_no_distance() {
+    use resolver_core::life::Coordinate;
+    let (mut view, nodes) = born(2, &settings());
+    view.set_own_coordinate(Some(Coordinate { error: 0, ..Coordinate::ORIGIN }));
+    let beacon = nodes[0].beacon(1, 0, &[], Some(Coordinate::ORIGIN), &[]);
+    hear(&mut view, &nodes[0], 'b', &beacon, at(1)).unwrap().unwrap();
+    let distances: Vec<_> = view.registry().endpoints(id("web")).map(|e| e.distance).collect();
+    assert_eq!(distances, [distance::SAME_REGION; 2]);
 }

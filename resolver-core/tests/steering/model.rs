@@ -1,7 +1,6 @@
 //! The registry beside a plain model, through long runs of whatever may happen to it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use proptest::prelude::*;
 use resolver_core::life::{End, ServiceReport, ServiceState, Speaker};
@@ -101,7 +100,7 @@ proptest! {
                     // A node whose distance is known is probed before its Will is believed; so only while it is up, and taken
                     // away again before anything else happens.
                     if let Some(found) = view.registry().find(id(NAMES[node])) {
-                        view.set_distance(found, Some((Duration::from_micros(micros.into()), Duration::ZERO)));
+                        view.set_distance(found, Some((micros, 0)));
                         let before: Vec<String> = eligible(&view).iter().map(|name| name.to_string()).collect();
                         if before.iter().any(|name| name == NAMES[node]) {
                             prop_assert_eq!(&before[0], NAMES[node], "what is measured is before what is not");

@@ -85,7 +85,7 @@ fn happen(view: &mut View<'_>, what: u8, which: u8, how: u8, now: Instant) {
     match (what % 9, known) {
         (0..=5, _) => hear(view, what % 6, which, how, now),
         (6, Some(node)) => {
-            let micros = Duration::from_micros(u64::from(how) * 1_000);
+            let micros = u32::from(how) * 1_000;
             view.set_distance(node, (how != 0).then_some((micros, micros)));
         }
         (7, Some(node)) => {
@@ -148,7 +148,7 @@ fn hear(view: &mut View<'_>, kind: u8, which: u8, how: u8, now: Instant) {
             let suspects: Vec<_> = NAMES.into_iter().filter(|_| kind == 5).map(id).collect();
             let report = Report {
                 incarnation,
-                sequence: 0,
+                sequence: (now.as_micros() / 1_000) as u32,
                 uptime: 0,
                 load: how,
                 services: &reports,

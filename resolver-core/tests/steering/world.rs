@@ -1,6 +1,7 @@
 //! A fleet whose nodes speak signed messages to one view.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -123,7 +124,7 @@ impl Node {
         let suspects: Vec<_> = suspects.iter().map(|name| id(name)).collect();
         let report = Report {
             incarnation,
-            sequence: 0,
+            sequence: SEQUENCE.fetch_add(1, Ordering::Relaxed),
             uptime: 1,
             load,
             services,
@@ -137,6 +138,9 @@ impl Node {
         })
     }
 }
+
+/// Of all nodes together: it only has to go up.
+static SEQUENCE: AtomicU32 = AtomicU32::new(0);
 
 fn sealed(seal: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
     let mut out = vec![0; 4_096];
@@ -153,9 +157,21 @@ pub(crate) fn hear(
     payload: &[u8],
     now: Instant,
 ) -> Result<Result<Learnt, HearError>, FleetError> {
+    hear_but(view, node, kind, payload, &[], now)
+}
+
+/// The same where the certificates of these numbers are revoked.
+pub(crate) fn hear_but(
+    view: &mut View<'_>,
+    node: &Node,
+    kind: char,
+    payload: &[u8],
+    revoked: &[u64],
+    now: Instant,
+) -> Result<Result<Learnt, HearError>, FleetError> {
     let mut fleet = Fleet::new("fp", &[]).unwrap();
     let operators = [operator().verifying_key()];
-    let trust = Trust { operators: &operators, revoked: &[], wall: None };
+    let trust = Trust { operators: &operators, revoked, wall: None };
     let topic = format!("fp/{kind}/{}/{}", node.region, node.name);
     let heard = fleet.handle_message(&trust, &topic, payload, |node| view.registry().key(node))?;
     Ok(view.hear(&heard, now))

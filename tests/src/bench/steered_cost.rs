@@ -4,7 +4,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use resolver_core::feed::Position;
@@ -169,7 +168,7 @@ fn be_born(view: &mut View<'_>, number: u8) {
     let heard = fleet.handle_message(&trust, &topic, &birth[..length], |_| None);
     let learnt = view.hear(&heard.unwrap_or_else(|error| panic!("{error}")), Instant::from_micros(1));
     let Ok(Learnt::Node(id)) = learnt else { panic!("{text}: {learnt:?}") };
-    view.set_distance(id, Some((Duration::from_millis(u64::from(number) + 1), Duration::ZERO)));
+    view.set_distance(id, Some(((u32::from(number) + 1) * 1_000, 0)));
 }
 
 fn identifier(text: &str) -> Identifier<'_> {

@@ -12,6 +12,17 @@ pub(super) struct Changes {
     known: HashMap<NodeId, Known>,
     counters: RegistryCounters,
     lines: Lines,
+    /// To be written.
+    waiting: Vec<Line>,
+}
+
+struct Line {
+    node: String,
+    region: String,
+    standing: Standing,
+    /// Why it is out.
+    reason: &'static str,
+    left_out: u64,
 }
 
 struct Known {
@@ -52,36 +63,50 @@ impl Changes {
     fn note(&mut self, node: &Node<'_>, before: RegistryCounters) {
         let standing = match () {
             () if !node.is_alive => Standing::Out,
-            () if node.accusers >= 2 => Standing::Claimed,
+            () if node.is_claimed => Standing::Claimed,
             () if node.state != State::Up => Standing::CutOff,
             () => Standing::In,
         };
-        let new = Known { name: node.name.to_owned(), standing };
-        let known = self.known.insert(node.id, new).filter(|known| known.name == node.name);
         // That a node was gone before it was heard of is no news.
-        let was = known.map_or(Standing::Out, |known| known.standing);
-        if was == standing || !self.lines.may_write(Instant::now()) {
-            return;
+        let was = match self.known.get_mut(&node.id).filter(|known| known.name == node.name) {
+            Some(known) => std::mem::replace(&mut known.standing, standing),
+            None => {
+                self.known.insert(node.id, Known { name: node.name.to_owned(), standing });
+                Standing::Out
+            }
+        };
+        if was != standing && self.lines.may_write(Instant::now()) {
+            self.waiting.push(Line {
+                node: node.name.to_owned(),
+                region: node.region.to_owned(),
+                standing,
+                reason: self.reason(node, before),
+                left_out: self.lines.take_left_out(),
+            });
         }
-        let (name, region, left_out) = (node.name, node.region, self.lines.take_left_out());
-        match standing {
-            Standing::In => tracing::info!(node = name, region, left_out, "a node is in answers"),
-            Standing::CutOff => {
-                tracing::warn!(
-                    node = name,
-                    region,
-                    left_out,
-                    remedy = "see to its connection to the broker",
-                    "a node's Will came, but it answers: it stays in answers"
-                );
-            }
-            Standing::Claimed => {
-                let quota = "within the quota its endpoints are not in answers";
-                tracing::warn!(node = name, region, left_out, "nodes agree that a node is dead: {quota}");
-            }
-            Standing::Out => {
-                let reason = self.reason(node, before);
-                tracing::warn!(node = name, region, left_out, "a node is not in answers any more: {reason}");
+    }
+
+    /// Writes what was noted. To be called without the view's lock.
+    pub(super) fn tell(&mut self) {
+        for Line { node, region, standing, reason, left_out } in self.waiting.drain(..) {
+            match standing {
+                Standing::In => tracing::info!(node, region, left_out, "a node is in answers"),
+                Standing::CutOff => {
+                    tracing::warn!(
+                        node,
+                        region,
+                        left_out,
+                        remedy = "see to its connection to the broker",
+                        "a node's Will came, but it answers: it stays in answers"
+                    );
+                }
+                Standing::Claimed => {
+                    let quota = "within the quota its endpoints are not in answers";
+                    tracing::warn!(node, region, left_out, "nodes agree that a node is dead: {quota}");
+                }
+                Standing::Out => {
+                    tracing::warn!(node, region, left_out, "a node is not in answers any more: {reason}");
+                }
             }
         }
     }
@@ -89,6 +114,7 @@ impl Changes {
     fn reason(&self, node: &Node<'_>, before: RegistryCounters) -> &'static str {
         match () {
             () if node.state == State::Asleep => "it sleeps",
+            () if self.counters.revoked > before.revoked => "its certificate was revoked",
             () if self.counters.own_ends > before.own_ends => "it said so",
             () if self.counters.deaths_by_probe > before.deaths_by_probe => {
                 "its Will came, and it does not answer"

@@ -11,12 +11,13 @@
 mod changes;
 mod config;
 mod inbox;
+mod orders;
 mod probe;
 mod prober;
 mod report;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -45,6 +46,7 @@ pub(super) use report::register;
 
 use changes::Changes;
 use inbox::Inbox;
+use orders::KnownOrders;
 use probe::Query;
 use prober::Prober;
 
@@ -71,9 +73,10 @@ struct Tally {
     answered: AtomicU64,
     refused: AtomicU64,
     lost: AtomicU64,
+    not_sent: AtomicU64,
     fleet: Mutex<FleetCounters>,
     revoked: AtomicU64,
-    revocations_refused: AtomicU64,
+    operators_refused: AtomicU64,
 }
 
 /// The task that steers.
@@ -86,13 +89,16 @@ pub(super) struct Task {
     operators: Vec<VerifyingKey>,
     revoked: Vec<u64>,
     revocations: u64,
+    orders: KnownOrders,
     prober: Prober,
     changes: Changes,
     complaints: Pace,
+    /// Of operators' messages, which no flood of nodes' messages is to hide.
+    operator_complaints: Pace,
     /// Changes of the connection that were seen.
     links: u64,
     is_up: bool,
-    has_revocations: bool,
+    has_operators: bool,
     waiting: Option<FleetSubscription>,
     missed_at: Option<std::time::Instant>,
 }
@@ -129,15 +135,17 @@ impl Steering {
             client,
             own,
             fleet,
+            orders: KnownOrders::new(operators.clone(), section.nodes),
             operators,
             revoked: Vec::new(),
             revocations: 0,
             prober: Prober::new(section.probes, Query::new(&zone), own_name, seed, tally),
             changes: Changes::default(),
             complaints: Pace::default(),
+            operator_complaints: Pace::default(),
             links: 0,
             is_up: false,
-            has_revocations: false,
+            has_operators: false,
             waiting: None,
             missed_at: None,
         };
@@ -152,7 +160,7 @@ impl Steering {
     /// Keeps a message of a node or an operator; false if it is on another topic.
     pub(super) fn handle_message(&self, topic: &str, payload: &Bytes) -> bool {
         let is_ours = NodeTopic::parse(&self.root, topic).is_some()
-            || OperatorTopic::parse(&self.root, topic) == Some(OperatorTopic::Revocations);
+            || OperatorTopic::parse(&self.root, topic).is_some();
         if is_ours {
             self.inbox.put(topic, payload.clone());
         }
@@ -193,7 +201,7 @@ impl Task {
                 () = shared.inbox.news() => {}
                 Some(returned) = self.prober.returned() => {
                     self.prober.handle_returned(returned, &self.view);
-                    self.changes.look(self.view.read().registry());
+                    self.look_for_changes();
                 }
                 () = sleep_until(wake.into()) => {}
             }
@@ -210,7 +218,7 @@ impl Task {
         self.fleet.handle_link(Link::Down);
         self.fleet.handle_link(link);
         self.is_up = link == Link::Up;
-        self.has_revocations = false;
+        self.has_operators = false;
         self.waiting = None;
         self.view.change(|view| view.handle_link(link, clock::now()));
     }
@@ -222,22 +230,16 @@ impl Task {
                 self.ask_again();
                 return false;
             };
-            if OperatorTopic::parse(&self.shared.root, &topic) == Some(OperatorTopic::Revocations) {
-                self.hear_revocations(&payload);
-            } else {
-                self.hear(&topic, &payload);
+            match OperatorTopic::parse(&self.shared.root, &topic) {
+                Some(operator_topic) => self.hear_operator(&topic, operator_topic, &payload),
+                None => self.hear(&topic, &payload),
             }
         }
         true
     }
 
     fn hear(&mut self, topic: &str, payload: &[u8]) {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
-        let trust = Trust {
-            operators: &self.operators,
-            revoked: &self.revoked,
-            wall: wall.map(|wall| wall.as_secs()),
-        };
+        let trust = Trust { operators: &self.operators, revoked: &self.revoked, wall: wall() };
         let key = |node: Identifier<'_>| self.view.read().registry().key(node);
         let heard = self.fleet.handle_message(&trust, topic, payload, key);
         *self.shared.tally.fleet.lock() = self.fleet.counters();
@@ -248,7 +250,11 @@ impl Task {
                     self.prober.handle_beacon(node, beacon);
                 }
                 if let Ok(Learnt::Node(node)) = learnt {
+                    if heard.beacon().is_none() {
+                        self.orders.repeat(heard.node().as_str(), &self.view, wall());
+                    }
                     self.changes.look_at(self.view.read().registry(), node);
+                    self.changes.tell();
                 }
                 learnt.err().map(|error| error.to_string())
             }
@@ -269,29 +275,59 @@ impl Task {
         }
     }
 
-    /// Takes over which certificates hold no more.
-    fn hear_revocations(&mut self, payload: &[u8]) {
+    fn hear_operator(&mut self, topic: &str, kind: OperatorTopic<'_>, payload: &Bytes) {
         if payload.is_empty() {
+            // Nobody signed that.
             return;
         }
-        match open_revocations(&self.operators, payload) {
-            Ok(revocations) if revocations.serial > self.revocations => {
-                self.revocations = revocations.serial;
-                self.revoked =
-                    revocations.certificates.map(|revoked| revoked.serial).take(MAX_REVOKED).collect();
-                let count = self.revoked.len();
-                self.shared.tally.revoked.store(count as u64, std::sync::atomic::Ordering::Relaxed);
-                tracing::info!(serial = self.revocations, count, "certificates that are revoked");
-            }
-            Ok(revocations) if revocations.serial == self.revocations => {}
-            refused => {
-                let error = refused.err().unwrap_or(NodeError::Outdated);
-                self.shared.tally.revocations_refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                if let Some(others_since_last) = self.complaints.step(std::time::Instant::now()) {
-                    tracing::warn!(others_since_last, "a list of revoked certificates is refused: {error}");
-                }
-            }
+        let result = match kind {
+            OperatorTopic::Orders(node) => self.orders.hear(node, payload, &self.view, wall()),
+            OperatorTopic::Revocations => self.hear_revocations(payload),
+        };
+        self.look_for_changes();
+        let Err(error) = result else { return };
+        self.shared.tally.operators_refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(others_since_last) = self.operator_complaints.step(std::time::Instant::now()) {
+            tracing::warn!(
+                topic,
+                others_since_last,
+                remedy = "let only operators write there, and name their keys in enrolment.operators",
+                "an operator's message is refused: {error}"
+            );
         }
+    }
+
+    /// Takes over which certificates hold no more. Births are asked for again: those that have one of them end their nodes.
+    fn hear_revocations(&mut self, payload: &[u8]) -> Result<(), NodeError> {
+        let list = open_revocations(&self.operators, payload)?;
+        if list.serial <= self.revocations {
+            return if list.serial == self.revocations { Ok(()) } else { Err(NodeError::Outdated) };
+        }
+        self.revocations = list.serial;
+        let revoked: Vec<u64> = list.certificates.map(|revoked| revoked.serial).take(MAX_REVOKED).collect();
+        let has_news = revoked.iter().any(|serial| self.revoked.binary_search(serial).is_err());
+        self.revoked = revoked;
+        let count = self.revoked.len();
+        self.shared.tally.revoked.store(count as u64, Ordering::Relaxed);
+        tracing::info!(serial = self.revocations, count, "certificates that are revoked");
+        if has_news {
+            self.renew();
+        }
+        Ok(())
+    }
+
+    /// Subscribes anew, which brings what is retained.
+    fn renew(&mut self) {
+        if self.is_up {
+            self.fleet.handle_link(Link::Down);
+            self.fleet.handle_link(Link::Up);
+        }
+    }
+
+    fn look_for_changes(&mut self) {
+        self.changes.look(self.view.read().registry());
+        // The view is let go of: whoever reads the log may be slow.
+        self.changes.tell();
     }
 
     /// What was dropped in a storm is retained: subscribing anew brings it.
@@ -299,16 +335,16 @@ impl Task {
         let is_time = self.missed_at.is_none_or(|at| at.elapsed() >= MISSED_PAUSE);
         if is_time && self.is_up && self.shared.inbox.take_missed() {
             self.missed_at = Some(std::time::Instant::now());
-            self.fleet.handle_link(Link::Down);
-            self.fleet.handle_link(Link::Up);
+            self.has_operators = false;
+            self.renew();
         }
     }
 
     fn subscribe(&mut self) {
-        if self.is_up && !self.has_revocations {
-            // First: what they name is not to be believed for a moment.
-            let topic = OperatorTopic::Revocations.format(&self.shared.root);
-            self.has_revocations = topic.is_none_or(|topic| self.client.subscribe(&topic, true).is_ok());
+        if self.is_up && !self.has_operators {
+            // First: what was revoked is not to be believed for a moment.
+            let filter = OperatorTopic::filter(&self.shared.root);
+            self.has_operators = filter.is_none_or(|filter| self.client.subscribe(&filter, true).is_ok());
         }
         while let Some(subscription) = self.waiting.take().or_else(|| self.fleet.poll_subscription()) {
             let FleetSubscription { filter, action } = &subscription;
@@ -329,13 +365,16 @@ impl Task {
         let now = clock::now();
         if self.view.read().poll_at().is_some_and(|due| due <= now) {
             self.view.change(|view| view.handle_timeout(now));
-            self.changes.look(self.view.read().registry());
+            self.look_for_changes();
         }
+        self.orders.pass_time(&self.view, wall());
     }
 
     fn check_suspects(&mut self) {
-        // Bounded by the nodes, each of which is probed a few times at most.
-        while let Some(suspect) = self.view.change(|view| view.poll_suspect(clock::now())) {
+        // The others wait, and lose nothing by it, until some of these probes are over.
+        while self.prober.has_room()
+            && let Some(suspect) = self.view.change(|view| view.poll_suspect(clock::now()))
+        {
             self.prober.check(&self.view, suspect.node, suspect.address);
         }
     }
@@ -353,9 +392,14 @@ impl Task {
     }
 }
 
-/// Births and beacons.
-const TOPICS_A_NODE: usize = 2;
-/// Operators' topics, and nodes beyond those that there is room for, so that they are counted.
+/// Unix seconds; none where the clock is before that.
+fn wall() -> Option<u64> {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+/// Births, beacons and orders.
+const TOPICS_A_NODE: usize = 3;
+/// Revocations, and nodes beyond those that there is room for, so that they are counted.
 const FEW: usize = 64;
 /// Between two looks at time and probes: some milliseconds.
 const MESSAGES_AT_ONCE: usize = 32;

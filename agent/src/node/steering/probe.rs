@@ -31,18 +31,24 @@ impl Query {
     }
 }
 
-/// Asks `address`, and waits for at most `patience`. Returns what became of it and the round trip.
-pub(super) async fn probe(address: SocketAddr, query: &Query, patience: Duration) -> (Outcome, Duration) {
+/// Asks `address`, and waits for at most `patience`. Returns what became of it and the round trip; `None` if it was not even sent (no
+/// socket, no way there from here), which says nothing of the node.
+pub(super) async fn probe(
+    address: SocketAddr,
+    query: &Query,
+    patience: Duration,
+) -> Option<(Outcome, Duration)> {
     let began = Instant::now();
-    match ask(address, query, began, patience).await {
-        Ok(round_trip) => (Outcome::Answered, round_trip),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => (Outcome::Refused, began.elapsed()),
-        // No answer, or no way there from here.
-        Err(_) => (Outcome::Lost, began.elapsed()),
-    }
+    let (socket, message) = send(address, query).await.ok()?;
+    let outcome = match hear(&socket, &message, began + patience).await {
+        Ok(()) => Outcome::Answered,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        Err(_) => Outcome::Lost,
+    };
+    Some((outcome, began.elapsed()))
 }
 
-async fn ask(address: SocketAddr, query: &Query, began: Instant, patience: Duration) -> io::Result<Duration> {
+async fn send(address: SocketAddr, query: &Query) -> io::Result<(UdpSocket, Vec<u8>)> {
     let local: SocketAddr = match address {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -51,13 +57,16 @@ async fn ask(address: SocketAddr, query: &Query, began: Instant, patience: Durat
     socket.connect(address).await?;
     let id = getrandom::u32().map_err(io::Error::other)? as u16;
     let message = query.with_id(id);
-    let sent = Instant::now();
     socket.send(&message).await?;
+    Ok((socket, message))
+}
+
+async fn hear(socket: &UdpSocket, message: &[u8], until: Instant) -> io::Result<()> {
     let mut room = [0; ROOM];
     loop {
-        let length = timeout_at((began + patience).into(), socket.recv(&mut room)).await??;
-        if answers(&message, &room[..length]) {
-            return Ok(sent.elapsed());
+        let length = timeout_at(until.into(), socket.recv(&mut room)).await??;
+        if answers(message, &room[..length]) {
+            return Ok(());
         }
     }
 }
@@ -108,7 +117,7 @@ mod tests {
         let patience = Duration::from_millis(200);
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = server.local_addr().unwrap();
-        let (outcome, waited) = probe(address, &query(), patience).await;
+        let (outcome, waited) = probe(address, &query(), patience).await.unwrap();
         assert_eq!(outcome, Outcome::Lost);
         assert!(waited >= patience, "{waited:?}");
         let answering = tokio::spawn(async move {
@@ -121,13 +130,20 @@ mod tests {
                 server.send_to(&room[..length], from).await.unwrap();
             }
         });
-        let (outcome, round_trip) = probe(address, &query(), patience).await;
+        let (outcome, round_trip) = probe(address, &query(), patience).await.unwrap();
         assert_eq!(outcome, Outcome::Answered);
         assert!(round_trip < patience, "{round_trip:?}");
         answering.abort();
         let _ = answering.await;
-        let (outcome, waited) = probe(address, &query(), Duration::from_secs(10)).await;
+        let (outcome, waited) = probe(address, &query(), Duration::from_secs(10)).await.unwrap();
         assert_eq!(outcome, Outcome::Refused);
         assert!(waited < Duration::from_secs(5), "{waited:?}");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_says_nothing_of_the_node() {
+        // A port that nobody can send to.
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        assert!(probe(nowhere, &query(), Duration::from_secs(1)).await.is_none());
     }
 }

@@ -50,8 +50,8 @@ pub(super) struct Returned {
     node: NodeId,
     name: String,
     number: u64,
-    outcome: Outcome,
-    round_trip: Duration,
+    /// With the round trip; `None`: it was not sent.
+    result: Option<(Outcome, Duration)>,
 }
 
 impl Prober {
@@ -120,8 +120,13 @@ impl Prober {
         }
     }
 
+    /// Whether another probe may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.len() < MOST_IN_FLIGHT
+    }
+
     fn send(&mut self, node: NodeId, name: String, address: SocketAddr, patience: Duration) {
-        if self.in_flight.len() >= MOST_IN_FLIGHT {
+        if !self.has_room() {
             return;
         }
         self.count += 1;
@@ -130,19 +135,23 @@ impl Prober {
         self.tally.sent.fetch_add(1, Ordering::Relaxed);
         let (query, sender) = (self.query.clone(), self.sender.clone());
         tokio::spawn(async move {
-            let (outcome, round_trip) = probe::probe(address, &query, patience).await;
+            let result = probe::probe(address, &query, patience).await;
             // Nobody waits for it where the node stops.
-            let _ = sender.send(Returned { node, name, number, outcome, round_trip });
+            let _ = sender.send(Returned { node, name, number, result });
         });
     }
 
     /// What a probe came to, for the registry, the planner and the own coordinate.
     pub(super) fn handle_returned(&mut self, returned: Returned, view: &SharedView) {
-        let Returned { node, name, number: count, outcome, round_trip } = returned;
+        let Returned { node, name, number: count, result } = returned;
         let is_last = self.in_flight.get(&node) == Some(&count);
         if is_last {
             self.in_flight.remove(&node);
         }
+        let Some((outcome, round_trip)) = result else {
+            self.tally.not_sent.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
         let counter = match outcome {
             Outcome::Answered => &self.tally.answered,
             Outcome::Refused => &self.tally.refused,
@@ -174,11 +183,10 @@ impl Prober {
             }
         });
         let own = measured.and_then(|(smoothed, _)| self.learn(peer, smoothed));
-        let micros = |number: u32| Duration::from_micros(number.into());
         view.change(|view| {
             view.handle_probe(node, outcome, now);
-            if let Some((smoothed, deviation)) = measured {
-                view.set_distance(node, Some((micros(smoothed), micros(deviation))));
+            if measured.is_some() {
+                view.set_distance(node, measured);
             }
             if let Some(own) = own {
                 view.set_own_coordinate(Some(own));
@@ -305,7 +313,7 @@ fn number(node: NodeId) -> u16 {
 
 /// Probes that fail in a row before a node is suspected; until then each is followed by the next one at once.
 const FAILURES: u8 = 3;
-/// A broker's end brings the Wills of all, of which as many are checked at a time; the registry asks for the others again.
+/// A broker's end brings the Wills of all, of which as many are checked at a time.
 const MOST_IN_FLIGHT: usize = 256;
 /// Microseconds, over all axes: less than this changes no order that matters, and each change orders all endpoints anew.
 const MOVE: u32 = 1_000;

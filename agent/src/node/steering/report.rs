@@ -86,7 +86,7 @@ pub(in crate::node) fn register(registry: &Registry, steering: Arc<Steering>, vi
             ("stale", counters.stale),
             ("full", counters.full),
             ("storm", steering.inbox.dropped()),
-            ("revocations", tally.revocations_refused.load(Ordering::Relaxed)),
+            ("operators_message", tally.operators_refused.load(Ordering::Relaxed)),
         ] {
             out.sample(&[("reason", reason)], count as f64);
         }
@@ -98,6 +98,7 @@ pub(in crate::node) fn register(registry: &Registry, steering: Arc<Steering>, vi
             ("answered", &tally.answered),
             ("refused", &tally.refused),
             ("lost", &tally.lost),
+            ("not_sent", &tally.not_sent),
         ] {
             out.sample(&[("outcome", outcome)], count.load(Ordering::Relaxed) as f64);
         }
