@@ -71,8 +71,8 @@ impl Smoother {
         self.at
     }
 
-    /// How long to wait for an answer before the edge is suspected: see [`patience`]; the longest, as long as nothing is
-    /// measured.
+    /// How long to wait for an answer before the edge is suspected: two round trips and four deviations, within
+    /// [`SHORTEST_WAIT`] and [`LONGEST_WAIT`]; the longest, as long as nothing is measured.
     pub fn patience(&self) -> Duration {
         self.round_trip().map_or(LONGEST_WAIT, |smoothed| patience(smoothed, self.deviation()))
     }

@@ -142,8 +142,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_sent_says_nothing_of_the_node() {
-        // A port that nobody can send to.
-        let nowhere = "127.0.0.1:0".parse().unwrap();
+        // The limited broadcast address, which no socket reaches that has not asked to (RFC 919 section 7).
+        let nowhere = "255.255.255.255:53".parse().unwrap();
         assert!(probe(nowhere, &query(), Duration::from_secs(1)).await.is_none());
     }
 }
