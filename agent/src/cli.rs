@@ -10,7 +10,7 @@ use resolver_core::wire::{Name, NameError};
 
 use crate::enrolment::{self, Allowed};
 use crate::service::{self, Purpose};
-use crate::{explain, keys, node, orders, origin, provision, status};
+use crate::{explain, home_assistant, keys, node, orders, origin, provision, status};
 
 /// DNS nodes that follow their records over MQTT.
 #[derive(Debug, Parser)]
@@ -64,6 +64,8 @@ enum Command {
     Revoke(Revoke),
     /// Show every node of the fleet: whether it is up, and how far each zone lags behind
     Status(Status),
+    /// Have the fleet show up in Home Assistant by itself (MQTT discovery)
+    HomeAssistant(HomeAssistant),
     /// Say why a running node answers a query for a steered name as it does
     Explain(Explain),
     /// Make the configuration block of a board, or show one
@@ -250,6 +252,19 @@ struct Status {
 }
 
 #[derive(Debug, Args)]
+struct HomeAssistant {
+    /// A configuration file with a [broker] section and the zones' keys: a node's or an origin's
+    #[arg(long, short, value_name = "FILE")]
+    config: PathBuf,
+    /// An operator's public key (.pub file or its base64), besides those of [enrolment]; may be given several times
+    #[arg(long = "operator", value_name = "KEY")]
+    operators: Vec<String>,
+    /// What discovery topics begin with, as Home Assistant's MQTT integration has it
+    #[arg(long, value_name = "TOPIC", default_value = "homeassistant")]
+    prefix: String,
+}
+
+#[derive(Debug, Args)]
 struct Explain {
     /// The node's configuration file
     #[arg(long, short, value_name = "FILE")]
@@ -315,6 +330,11 @@ pub fn main() -> ExitCode {
                 status::Duration::Once(std::time::Duration::from_secs(wait.into()))
             },
         }),
+        Command::HomeAssistant(HomeAssistant { config, operators, prefix }) => {
+            let question =
+                home_assistant::Question { config: &config, operators: &operators, prefix: &prefix };
+            home_assistant::run(&question)
+        }
         Command::Demo(demo) => run_demo(&demo),
         Command::Broker { port } => run_broker(port),
     }

@@ -16,6 +16,8 @@ pub mod drift;
 pub mod enrolment;
 #[cfg(feature = "net")]
 pub mod explain;
+#[cfg(feature = "net")]
+pub mod home_assistant;
 pub mod keys;
 #[cfg(feature = "net")]
 pub mod log;

@@ -1,6 +1,7 @@
 //! Nodes' own lives, as a broker and `fingerpost status` tell them: births, deaths, reports, and what is not believed.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 use resolver_core::life::message::MAX_NOTICE;
@@ -9,7 +10,8 @@ use serde_json::Value;
 use tests::dns::Update;
 use tests::fleet::{NodeKind, Operator, address_of, converge, status};
 use tests::mqtt::Probe;
-use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually, needs, on_each_broker};
+use tests::process::Process;
+use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, binary, eventually, needs, on_each_broker};
 
 struct Site {
     zone: Zone,
@@ -212,6 +214,88 @@ fn a_later_word_of_its_own_leads_to_a_new_connection_beyond_it() {
     assert_eq!(site.node.dns().addresses(&site.zone.name("h1")).len(), 1);
 }
 
+/// What Home Assistant would read of `key` of node n1: its state by its discovery message.
+fn entity(retained: &BTreeMap<String, Vec<u8>>, kind: &str, key: &str) -> Option<(Value, Value)> {
+    let discovery = retained.get(&format!("homeassistant/{kind}/fingerpost/n1__{key}/config"))?;
+    let discovery: Value = serde_json::from_slice(discovery).unwrap();
+    let available = &retained[discovery["availability_topic"].as_str().unwrap()];
+    assert_eq!(discovery["device"]["name"], "n1");
+    let state: Value = serde_json::from_slice(&retained[discovery["state_topic"].as_str().unwrap()]).unwrap();
+    let path = discovery["value_template"].as_str().unwrap();
+    let path = path.strip_prefix("{{ value_json.").unwrap().strip_suffix(" }}").unwrap();
+    let value = path.split(['.', '[', ']']).filter(|part| !part.is_empty()).fold(&state, |value, part| {
+        value.get(part.trim_matches('\'')).unwrap_or_else(|| panic!("{path} in {state}"))
+    });
+    Some((value.clone(), String::from_utf8_lossy(available).into_owned().into()))
+}
+
+#[test]
+fn the_fleet_shows_up_in_home_assistant_and_goes_again() {
+    let mut site = site("home", BrokerKind::Mosquitto, "");
+    let broker = site.broker.address();
+    let config = site.node.status_config().to_owned();
+    let bridge = |log: &str| {
+        let mut command = binary::command(&["home-assistant", "--config"]);
+        command.arg(&config).arg("--operator").arg(site.operator.public_key());
+        Process::start("home-assistant", &mut command, &site.scratch.path().join(log))
+    };
+    let retained = || {
+        let mut all = Probe::retained(broker, "homeassistant/#");
+        all.extend(Probe::retained(broker, "fingerpost/ha/#"));
+        all
+    };
+    let awaited = |kind: &str, key: &str, value: Value| {
+        eventually(&format!("{key} is {value}"), || {
+            entity(&retained(), kind, key).filter(|found| *found == (value.clone(), "online".into()))
+        });
+    };
+    // What an earlier one told of a node that is no more.
+    let old = "homeassistant/sensor/fingerpost/n9__load/config";
+    Probe::connect(broker).publish(old, b"{}", true);
+    let first = bridge("first.log");
+    awaited("binary_sensor", "connection", "ON".into());
+    awaited("binary_sensor", "service_web_443", "ON".into());
+    awaited("binary_sensor", "problem", "OFF".into());
+    awaited("sensor", "behind_example_2ecom", 0.into());
+    assert!(entity(&retained(), "sensor", "load").is_some());
+    eventually("what is no more is cleared", || (!retained().contains_key(old)).then_some(()));
+    site.node.kill();
+    awaited("binary_sensor", "connection", "OFF".into());
+    awaited("binary_sensor", "service_web_443", "OFF".into());
+    awaited("binary_sensor", "problem", "ON".into());
+    awaited("sensor", "behind_example_2ecom", Value::Null);
+    // A second one beside it publishes nothing, and the end of one is not the end of both.
+    let before = retained();
+    let mut witness = Probe::connect(broker);
+    witness.subscribe_live("homeassistant/#");
+    witness.subscribe_live("fingerpost/ha/#");
+    let second = bridge("second.log");
+    eventually("the second one shows it", || second.log().contains("Home Assistant shows").then_some(()));
+    let said: Vec<String> = witness.drain().into_iter().map(|said| said.topic).take(20).collect();
+    assert!(said.is_empty(), "{said:?}");
+    drop(first);
+    for said in ["offline", "online"] {
+        let message = witness.next(std::time::Duration::from_secs(10)).unwrap();
+        assert_eq!(
+            (message.topic.as_str(), &message.payload[..]),
+            ("fingerpost/ha/available", said.as_bytes())
+        );
+    }
+    assert_eq!(retained(), before);
+    drop(second);
+    eventually("nobody tells of it any more", || {
+        (entity(&retained(), "sensor", "load")?.1 == "offline").then_some(())
+    });
+    // A node that is cleared from the broker goes from there, too.
+    let _third = bridge("third.log");
+    awaited("binary_sensor", "connection", "OFF".into());
+    Probe::connect(broker).publish(TOPIC, b"", true);
+    eventually("nothing is left", || {
+        let topics: Vec<String> = retained().into_keys().collect();
+        (topics == ["fingerpost/ha/available"]).then_some(())
+    });
+}
+
 #[test]
 fn what_is_not_authentic_is_listed_apart_with_the_reason() {
     let site = site("forged", BrokerKind::Mosquitto, "");
@@ -306,7 +390,7 @@ fn a_node_that_lags_is_shown_with_how_far() {
     assert!(origin.log().contains("node=\"narrow\""), "{}", origin.log());
     let output = status(origin.config_file(), &operator, &["--wait", "2"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("narrow: takes no message over 600 octets"), "{text}{output:?}");
+    assert!(text.contains("  narrow  takes no message over 600 octets"), "{text}{output:?}");
 }
 
 #[test]
@@ -317,7 +401,7 @@ fn without_a_broker_or_an_operator_it_fails_and_says_what_to_do() {
         assert!(!output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let unbelieving = said(tests::binary::command(&["status", "--config"]).arg(site.node.status_config()));
+    let unbelieving = said(binary::command(&["status", "--config"]).arg(site.node.status_config()));
     assert!(unbelieving.contains("operator") && unbelieving.contains("remedy: "), "{unbelieving}");
     site.broker.kill();
     let unreached = said(&mut site.status(&["--json"]));

@@ -15,7 +15,7 @@ use resolver_core::life::{
 use resolver_core::wire::Name;
 
 /// All that is known.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     root: String,
     operators: Vec<VerifyingKey>,
     zones: BTreeMap<Name, Zone>,
@@ -125,7 +125,7 @@ impl Condition {
 }
 
 impl Fleet {
-    pub(super) fn new(
+    pub(crate) fn new(
         root: String,
         operators: Vec<VerifyingKey>,
         zones: Vec<(Name, Vec<VerifyingKey>)>,
@@ -147,7 +147,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn root(&self) -> &str {
+    pub(crate) fn root(&self) -> &str {
         &self.root
     }
 

@@ -4,8 +4,10 @@
 //! keys it has.
 //! What is not authentic is listed apart, with the reason.
 
+mod alerts;
 mod fleet;
 mod show;
+mod watching;
 
 #[cfg(test)]
 mod tests;
@@ -13,15 +15,15 @@ mod tests;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration as Time, Instant, SystemTime};
+use std::time::{Duration as Time, Instant};
 
-use resolver_core::feed::Topic;
-use resolver_core::life::{NodeTopicKind, OperatorTopic};
 use tokio::time::timeout;
 
-use crate::mqtt::{Client, Event, Events};
-use crate::visitor::{self, RETAINED_TIME, SETTLE, Setup, Visitor};
-use fleet::Fleet;
+use crate::mqtt::{Client, Events};
+use crate::visitor::{self, SETTLE, Setup, Visitor};
+pub(crate) use fleet::Fleet;
+pub(crate) use show::{NodeRow, Report, state_name};
+pub(crate) use watching::{Watching, unix_seconds};
 
 /// What is asked.
 pub struct Question<'a> {
@@ -76,11 +78,7 @@ pub fn run(question: &Question<'_>) -> ExitCode {
 async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
     let Setup { settings, root, trust, zones, payload_limit } = setup;
     let (client, mut events) = visitor::connect(settings).await?;
-    let mut watching = Watching {
-        fleet: Fleet::new(root, trust, zones, payload_limit),
-        up_at: None,
-        changed_at: Instant::now(),
-    };
+    let mut watching = Watching::new(Fleet::new(root, trust, zones, payload_limit));
     watching.subscribe(&client).await?;
     match question.duration {
         Duration::Once(patience) => {
@@ -92,55 +90,12 @@ async fn look(question: &Question<'_>, setup: Setup) -> Result<(), String> {
     }
 }
 
-struct Watching {
-    fleet: Fleet,
-    /// When the current connection was made.
-    up_at: Option<Instant>,
-    /// When a message last changed something.
-    changed_at: Instant,
-}
-
 impl Watching {
-    /// Births come before beacons, whose keys they bring.
-    async fn subscribe(&mut self, client: &Client) -> Result<(), String> {
-        let now = Instant::now();
-        self.up_at = Some(now);
-        self.changed_at = now;
-        self.fleet.connected(now);
-        let root = self.fleet.root();
-        let of_nodes = [NodeTopicKind::Notice, NodeTopicKind::Beacon].map(|kind| kind.filter(root, None));
-        let of_operators = OperatorTopic::filter(root);
-        let mut filters: Vec<String> =
-            of_nodes.into_iter().flatten().chain(of_operators).map(|filter| filter.as_str().into()).collect();
-        let heads = self.fleet.zones().map(|zone| Topic::Head { zone: zone.clone() }.format(root));
-        filters.extend(heads.flatten().map(|filter| filter.as_str().to_owned()));
-        for filter in filters {
-            visitor::subscribe(client, &filter).await?;
-        }
-        Ok(())
-    }
-
-    async fn take(&mut self, event: Event, client: &Client) -> Result<(), String> {
-        match event {
-            Event::Up => self.subscribe(client).await?,
-            Event::Down(_) => self.up_at = None,
-            Event::Message { topic, payload, retain } => {
-                let live = (!retain).then(Instant::now);
-                if self.fleet.handle_message(&topic, &payload, live, unix_seconds()) {
-                    self.changed_at = Instant::now();
-                }
-            }
-            Event::Acked(_) | Event::Refused { .. } => {}
-        }
-        Ok(())
-    }
-
     /// Until what is retained has come and every node that is up has told of all its zones.
     async fn until_complete(&mut self, client: &Client, events: &mut Events) -> Result<(), String> {
         let mut told = false;
         loop {
-            let settled = self.up_at.is_some_and(|up_at| up_at.elapsed() >= RETAINED_TIME)
-                && self.changed_at.elapsed() >= SETTLE;
+            let settled = self.is_settled();
             if settled && self.fleet.is_complete(Instant::now()) {
                 return Ok(());
             }
@@ -185,7 +140,7 @@ impl Watching {
 }
 
 fn answer(form: Form, fleet: &Fleet, complete: bool) -> io::Result<()> {
-    let report = show::Report::of(fleet, Instant::now());
+    let report = Report::of(fleet, Instant::now(), unix_seconds());
     let text = match form {
         Form::Table => show::table(&report, complete),
         Form::Json => show::json(&report, complete),
@@ -193,10 +148,6 @@ fn answer(form: Form, fleet: &Fleet, complete: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.flush()
-}
-
-fn unix_seconds() -> Option<u64> {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 /// People read no faster.

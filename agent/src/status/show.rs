@@ -9,71 +9,74 @@ use resolver_core::feed::{Digest, Head, Position};
 use resolver_core::life::{Coordinate, Order, ServiceReport, ServiceState, Speaker, ZoneState};
 use serde::Serialize;
 
+use super::alerts::{self, Alert};
 use super::fleet::{Condition, Fleet, Node};
 use crate::orders::{order_name, time};
 
 /// Everything, in the form in which machines get it.
 #[derive(Serialize)]
-pub(super) struct Report {
-    nodes: Vec<NodeRow>,
+pub(crate) struct Report {
+    /// What somebody should look at.
+    pub(crate) alerts: Vec<Alert>,
+    pub(crate) nodes: Vec<NodeRow>,
     zones: Vec<HeadRow>,
     /// Topics whose messages are not authentic.
     refused: Vec<RefusedRow>,
 }
 
 #[derive(Serialize)]
-struct NodeRow {
-    name: String,
-    region: String,
-    state: &'static str,
+pub(crate) struct NodeRow {
+    pub(crate) name: String,
+    pub(crate) region: String,
+    pub(crate) state: &'static str,
     /// `node` if it said so itself, `will` if the broker did; none while it lasts.
-    ended_by: Option<&'static str>,
+    pub(super) ended_by: Option<&'static str>,
     incarnation: u64,
-    software: Option<String>,
+    pub(crate) software: Option<String>,
     addresses: Vec<String>,
     /// Degrees.
     latitude: Option<f64>,
     longitude: Option<f64>,
-    payload_limit: Option<u32>,
+    pub(super) payload_limit: Option<u32>,
     /// It can take less than the origin may publish, if that is known.
-    starved: bool,
+    pub(super) starved: bool,
     last_reset: Option<String>,
-    services: Vec<ServiceRow>,
+    pub(crate) services: Vec<ServiceRow>,
     /// What operators want of its services.
-    orders: Vec<OrderRow>,
+    pub(super) orders: Vec<OrderRow>,
     certificate_serial: u64,
-    certificate_expiry: u64,
+    pub(super) certificate_expiry: u64,
     uptime_seconds: Option<u64>,
     /// From 0 to 1.
-    load: Option<f64>,
+    pub(crate) load: Option<f64>,
     coordinate: Option<CoordinateRow>,
     /// The nodes nearest to it, as it measured.
     near: Vec<NearRow>,
     /// Nodes that its probes find dead.
-    suspects: Vec<String>,
+    pub(super) suspects: Vec<String>,
     report_age_seconds: Option<f64>,
     /// Zones that it follows, of which some may not have been told yet.
     zone_count: Option<u32>,
-    zones: Vec<ZoneRow>,
+    pub(crate) zones: Vec<ZoneRow>,
 }
 
 #[derive(Serialize)]
-struct ServiceRow {
-    name: String,
-    port: u16,
+pub(crate) struct ServiceRow {
+    pub(crate) name: String,
+    pub(crate) port: u16,
     capacity: u32,
     weight: u16,
     /// None where the node did not tell, or is gone.
-    state: Option<&'static str>,
+    pub(crate) state: Option<&'static str>,
     /// From 0 to 1.
     load: Option<f64>,
 }
 
 #[derive(Serialize)]
-struct OrderRow {
+pub(super) struct OrderRow {
     /// None: all that have no order of their own.
-    service: Option<String>,
-    order: &'static str,
+    pub(super) service: Option<String>,
+    pub(super) order: &'static str,
     /// Unix seconds; none: no end.
     until: Option<u64>,
 }
@@ -93,18 +96,20 @@ struct NearRow {
 }
 
 #[derive(Serialize)]
-struct ZoneRow {
-    zone: String,
-    phase: &'static str,
+pub(crate) struct ZoneRow {
+    pub(crate) zone: String,
+    pub(crate) phase: &'static str,
     epoch: Option<u32>,
-    serial: Option<u64>,
+    pub(crate) serial: Option<u64>,
     digest: Option<String>,
     /// Change-sets behind the head; none where there is no head, or nothing served in its epoch.
-    lag: Option<u64>,
+    pub(crate) lag: Option<u64>,
+    /// It lags so far behind that the ring alone does not bring it up to date.
+    pub(super) is_below_floor: bool,
     /// Whether the digest is the head's; none where the positions differ.
-    digest_equal: Option<bool>,
+    pub(super) digest_equal: Option<bool>,
     /// Of another epoch than the head.
-    other_epoch: bool,
+    pub(super) other_epoch: bool,
 }
 
 #[derive(Serialize)]
@@ -123,8 +128,9 @@ struct RefusedRow {
 }
 
 impl Report {
-    pub(super) fn of(fleet: &Fleet, now: Instant) -> Self {
-        let nodes =
+    /// What `fleet` is like at `now`; certificates are looked at where it is known what time that is, in Unix seconds.
+    pub(crate) fn of(fleet: &Fleet, now: Instant, wall: Option<u64>) -> Self {
+        let nodes: Vec<_> =
             fleet.nodes().map(|(region, name, node)| NodeRow::of(fleet, region, name, node, now)).collect();
         let zones = fleet.heads().map(|(apex, head)| HeadRow {
             zone: apex.to_string(),
@@ -135,7 +141,7 @@ impl Report {
         });
         let refused =
             fleet.refused().map(|(topic, reason)| RefusedRow { topic: topic.into(), reason: reason.into() });
-        Self { nodes, zones: zones.collect(), refused: refused.collect() }
+        Self { alerts: alerts::of(&nodes, wall), nodes, zones: zones.collect(), refused: refused.collect() }
     }
 }
 
@@ -224,7 +230,7 @@ impl ServiceRow {
     }
 }
 
-fn state_name(state: ServiceState) -> &'static str {
+pub(crate) fn state_name(state: ServiceState) -> &'static str {
     match state {
         ServiceState::Unknown => "unknown",
         ServiceState::Up => "up",
@@ -252,6 +258,7 @@ impl ZoneRow {
             digest: state.served.map(|(_, digest)| hex(&digest)),
             // Heads come less often than change-sets, so a node may well be ahead of the last one.
             lag: current.zip(serial).map(|(head, serial)| head.position.serial.saturating_sub(serial)),
+            is_below_floor: current.zip(serial).is_some_and(|(head, serial)| serial < head.floor),
             digest_equal: state
                 .served
                 .zip(head)
@@ -343,13 +350,10 @@ pub(super) fn table(report: &Report, complete: bool) -> String {
             );
         }
     }
-    for node in report.nodes.iter().filter(|node| node.starved) {
-        let limit = node.payload_limit.unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "\n{}: takes no message over {limit} octets, and the origin's payload_limit is higher: it will miss some",
-            node.name
-        );
+    if !report.alerts.is_empty() {
+        out.push_str("\nALERTS\n");
+        let cells = |alert: &Alert| [format!("  {}", alert.node), alert.what.clone()];
+        out.extend(aligned(&report.alerts.iter().map(cells).collect::<Vec<_>>()));
     }
     if !report.refused.is_empty() {
         out.push_str("\nNot authentic, and believed by nobody:\n");

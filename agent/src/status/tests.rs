@@ -118,7 +118,7 @@ fn fleet(now: Instant) -> Fleet {
     let mut fleet = Fleet::new("fleet".into(), vec![key(1).verifying_key()], zones, Some(4_096));
     fleet.connected(now);
     let head =
-        Head { position: AT, floor: 1, digest: Digest([5; 4]), rrsets: 3, ring: 64, buckets: 1, depth: 0 };
+        Head { position: AT, floor: 4, digest: Digest([5; 4]), rrsets: 3, ring: 64, buckets: 1, depth: 0 };
     let mut out = [0; 512];
     let length = seal_head(&zone(), &key(9), &head, &mut out).unwrap();
     let topic = Topic::Head { zone: zone() }.format("fleet").unwrap();
@@ -127,7 +127,7 @@ fn fleet(now: Instant) -> Fleet {
 }
 
 fn shown(fleet: &Fleet, now: Instant) -> String {
-    table(&Report::of(fleet, now), true)
+    table(&Report::of(fleet, now, None), true)
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn json_says_the_same() {
         Some(now),
         None,
     );
-    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now, None), true)).unwrap();
     assert_eq!(value["complete"], true);
     let shown = &value["nodes"][0];
     assert_eq!((&shown["name"], &shown["state"]), (&"n1".into(), &"up".into()));
@@ -266,7 +266,7 @@ fn json_says_the_same() {
     fleet.handle_message("fleet/b/eu/n1", &beacon, Some(now), None);
     assert!(!self::shown(&fleet, now).contains("service "));
     fleet.handle_message("fleet/n/eu/n1", &node.end(End::Death, 7), Some(now), None);
-    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now, None), true)).unwrap();
     assert_eq!(value["nodes"][0]["ended_by"], "node");
 }
 
@@ -299,7 +299,7 @@ fn orders_and_revocations_are_shown_and_old_or_forged_ones_are_refused() {
         let text = shown(&fleet, now);
         assert!(text.contains("drained") && text.contains(reason), "{text}");
     }
-    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now), true)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json(&Report::of(&fleet, now, None), true)).unwrap();
     assert_eq!(value["nodes"][0]["orders"][1]["until"], 1_924_365_659);
 
     let revocations = |serial, certificate| {
@@ -364,4 +364,70 @@ fn a_node_that_says_absurd_things_is_bounded() {
     assert_eq!(hear(1, u32::MAX), (200, true), "nobody waits for four thousand million");
     let most = (2..120).map(|sequence| hear(sequence, u32::MAX).0).max().unwrap();
     assert_eq!(most, 10_000);
+}
+
+#[test]
+fn alerts_are_of_what_somebody_should_look_at() {
+    let (start, wall) = (Instant::now(), Some(500));
+    let operator = key(1);
+    let mut node = Node::new("n1", &operator);
+    let mut fleet = fleet(start);
+    let alerts = |fleet: &Fleet, seconds: u64, wall| -> Vec<&str> {
+        let report = Report::of(fleet, start + Duration::from_secs(seconds), wall);
+        assert!(report.alerts.iter().all(|alert| alert.node == "n1"));
+        report.alerts.iter().map(|alert| alert.kind).collect()
+    };
+    let topic = "fleet/n/eu/n1";
+    assert!(alerts(&fleet, 0, wall).is_empty());
+    fleet.handle_message(topic, &node.birth(1), None, wall);
+    // Its certificate ends at second 1,000; it takes 2,048 octets.
+    assert_eq!(alerts(&fleet, 0, wall), ["certificate", "starved"]);
+    assert_eq!(alerts(&fleet, 0, None), ["starved"]);
+    fleet.payload_limit = None;
+    assert_eq!(alerts(&fleet, 85, None), ["silent"]);
+    let states = [ServiceState::Up, ServiceState::Down];
+    node.services = states.map(|state| ServiceReport { state, load: 0 }).to_vec();
+    let report = |node: &Node, sequence, phase, served| node.beacon(1, sequence, phase, served);
+    let hear = |fleet: &mut Fleet, beacon: Vec<u8>| {
+        assert!(fleet.handle_message("fleet/b/eu/n1", &beacon, Some(start), wall));
+    };
+    hear(&mut fleet, report(&node, 1, Phase::Live, Some((AT, Digest([5; 4])))));
+    let mut other = Node::new("n2", &operator);
+    other.suspects = vec![id("n1")];
+    fleet.handle_message("fleet/n/eu/n2", &other.birth(1), None, wall);
+    let beacon = report(&other, 1, Phase::Live, Some((AT, Digest([5; 4]))));
+    fleet.handle_message("fleet/b/eu/n2", &beacon, Some(start), wall);
+    assert_eq!(alerts(&fleet, 0, None), ["service", "suspected"]);
+    let text = shown(&fleet, start);
+    assert!(text.contains("ALERTS\n  n1  web on port 53 is down\n"), "{text}");
+    // What was ordered is no alert.
+    let orders = [Instruction { service: Some(id("web")), order: Order::Disable, until: 0 }];
+    let mut out = vec![0; MAX_ORDERS];
+    let length = seal_orders(&operator, id("n1"), 1, &orders, &mut out).unwrap();
+    fleet.handle_message("fleet/cfg/n1", &out[..length], None, wall);
+    assert_eq!(alerts(&fleet, 0, None), ["suspected"]);
+    fleet.handle_message("fleet/n/eu/n2", b"", None, wall);
+    // A zone: little behind; behind what the ring has; of another epoch; with other content; none.
+    let at = |epoch, serial| Some((Position { epoch, serial }, Digest([5; 4])));
+    let cases = [
+        (at(1, 9), None),
+        (at(1, 3), Some("is 7 change-sets behind")),
+        (at(2, 1), Some("another epoch")),
+        (Some((AT, Digest([6; 4]))), Some("digest differs")),
+        (None, Some("not served")),
+    ];
+    for (sequence, (served, what)) in (2..).zip(cases) {
+        hear(&mut fleet, report(&node, sequence, Phase::Fetching, served));
+        let said = Report::of(&fleet, start, None).alerts;
+        assert_eq!(said.len(), usize::from(what.is_some()), "{served:?}");
+        assert!(what.is_none_or(|what| said[0].what.contains(what)), "{served:?}: {}", said[0].what);
+    }
+    // Nor is an end that the node said itself.
+    fleet.handle_message(topic, &node.end(End::Death, 1), None, wall);
+    assert!(alerts(&fleet, 0, wall).is_empty());
+    fleet.handle_message(topic, &node.birth(2), None, wall);
+    let mut will = vec![0; MAX_NOTICE];
+    let length = seal_end(&node.identity(), End::Death, Speaker::Will, 2, &mut will).unwrap();
+    fleet.handle_message(topic, &will[..length], None, wall);
+    assert_eq!(alerts(&fleet, 0, wall), ["dead"]);
 }
