@@ -21,7 +21,14 @@ pub(crate) fn request(directory: &Path, line: &str) -> io::Result<Result<String,
     let mut stream = std::os::unix::net::UnixStream::connect(socket(directory))?;
     writeln!(stream, "{line}")?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    stream.read_to_string(&mut answer).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            "it has not answered for two minutes; it may still be at work on it",
+        ),
+        _ => error,
+    })?;
     let answer = answer.trim_end();
     Ok(match answer.strip_prefix("ok ") {
         Some(text) => Ok(text.to_owned()),
@@ -37,9 +44,7 @@ where
     F: Future<Output = Result<String, String>> + Send + 'static,
 {
     let path = socket(directory);
-    // One that an earlier process left behind; whoever has the directory's lock or its journal has the right to it.
-    let _ = std::fs::remove_file(&path);
-    let bound = UnixListener::bind(&path).and_then(|listener| {
+    let bound = clear(&path).and_then(|()| UnixListener::bind(&path)).and_then(|listener| {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         Ok(listener)
     });
@@ -48,10 +53,22 @@ where
         Err(error) => {
             tracing::warn!(
                 path = %path.display(), %error,
-                remedy = "see that this user may write to state_dir, and that its name has less than 100 octets",
+                remedy = "see that this user may write to state_dir, that its name has less than 100 octets, and that \
+                          no node or origin shares it",
                 "no control socket: {loss}"
             );
         }
+    }
+}
+
+/// Removes what an earlier process left behind, but not what another one listens on.
+fn clear(path: &Path) -> io::Result<()> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -99,5 +116,29 @@ const MAX_LINE: u64 = 2_048;
 const MAX_CONNECTIONS: usize = 8;
 /// For a line to come, or to be taken: our own command needs a millisecond.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A zone of millions of records is reloaded in a tenth of it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 /// Long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_socket_that_somebody_listens_on_is_not_taken_away() {
+        let directory = std::env::temp_dir().join(format!("fingerpost-control-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        // Left behind.
+        drop(UnixListener::bind(socket(&directory)).unwrap());
+        let stop = CancellationToken::new();
+        serve(&directory, "", |line| async move { Ok(format!("first {}", line.trim())) }, stop.clone());
+        serve(&directory, "", |_| async { Ok("second".to_owned()) }, stop.clone());
+        let asked = directory.clone();
+        let answer = tokio::task::spawn_blocking(move || request(&asked, "hello")).await.unwrap();
+        assert_eq!(answer.unwrap(), Ok("first hello".to_owned()));
+        stop.cancel();
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}

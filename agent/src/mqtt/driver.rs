@@ -160,6 +160,13 @@ impl Link {
         }
     }
 
+    pub(super) fn is_subscribed(&self) -> bool {
+        let guard = self.session.lock();
+        guard
+            .as_ref()
+            .is_some_and(|session| session.unsent_filters.is_empty() && session.unacked_filters.is_empty())
+    }
+
     pub(super) fn reconnect(&self) {
         if let Some(session) = self.session.lock().as_ref() {
             session.over.cancel();

@@ -123,6 +123,11 @@ impl Client {
         self.link.is_up()
     }
 
+    /// Whether a connection is up on which the broker has answered every subscription; [`Counters`] tell how many it refused.
+    pub fn is_subscribed(&self) -> bool {
+        self.link.is_subscribed()
+    }
+
     /// Why no connection is up, for people; `None` while one is.
     pub fn outage(&self) -> Option<String> {
         self.link.outage()

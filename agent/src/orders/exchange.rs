@@ -26,24 +26,44 @@ impl Exchange {
         Ok(Self { client, events, root, trust })
     }
 
-    /// What is retained on the topics of `filters`. Nothing tells that there is no more: it waits for a while.
+    /// What is retained on the topics of `filters`. Nothing tells that there is no more: it waits for a while after the broker has
+    /// answered the subscriptions.
     pub(super) async fn read(&mut self, filters: &[String]) -> Result<BTreeMap<String, Bytes>, String> {
         for filter in filters {
             visitor::subscribe(&self.client, filter).await?;
         }
         let (began, mut last) = (Instant::now(), Instant::now());
+        let mut subscribed = None;
         let mut found = BTreeMap::new();
-        while began.elapsed() < RETAINED_TIME || last.elapsed() < SETTLE {
+        while subscribed.is_none_or(|at: Instant| at.elapsed() < RETAINED_TIME) || last.elapsed() < SETTLE {
+            if subscribed.is_none() && self.client.is_subscribed() {
+                subscribed = Some(Instant::now());
+            }
+            if subscribed.is_none() && began.elapsed() > PATIENCE {
+                return Err(lost("it did not answer in time"));
+            }
             match timeout(SETTLE, self.events.recv()).await {
                 Ok(Some(Event::Message { topic, payload, .. })) => {
                     last = Instant::now();
                     found.insert(topic, payload);
+                    if found.len() > MAX_TOPICS {
+                        return Err(format!(
+                            "the broker retains more than {MAX_TOPICS} messages at {}\n  remedy: clear what nobody needs there",
+                            filters.join(", ")
+                        ));
+                    }
                 }
                 Ok(Some(Event::Up | Event::Acked(_))) | Err(_) => {}
                 Ok(Some(Event::Down(reason))) => return Err(lost(&reason)),
                 Ok(Some(Event::Refused { reason, .. })) => return Err(lost(&reason)),
                 Ok(None) => return Err(lost("it was closed")),
             }
+        }
+        if self.client.counters().refused_subscriptions > 0 {
+            return Err(format!(
+                "the broker does not let us read {}, so what stands there is not known\n  remedy: let the user of [broker] read there",
+                filters.join(", ")
+            ));
         }
         found.retain(|_, payload| !payload.is_empty());
         Ok(found)
@@ -101,3 +121,5 @@ fn lost(reason: &str) -> String {
 const TOKEN: u64 = 1;
 /// A broker across the world takes a tenth of it.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// All nodes of the largest fleet that `fingerpost status` shows.
+const MAX_TOPICS: usize = 200_000;
