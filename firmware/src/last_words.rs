@@ -94,19 +94,17 @@ impl Record {
     const EMPTY: Self = Self { mark: MARK, resets: 0, length: 0, text: [0; TEXT], checksum: 0 };
 
     fn load() -> Self {
-        let place: *const Self = (&raw const RECORD).cast();
-        // SAFETY: the place is that of a record, aligned, and all its fields are integers, so whatever RAM holds is
-        // one. Volatile, because the compiler must not conclude anything from nobody having written it.
-        let record = unsafe { place.read_volatile() };
+        let mut record = Self::EMPTY;
+        // SAFETY: the place is that of a record, aligned, and all its fields are integers, so whatever RAM holds is one.
+        unsafe { copy((&raw const RECORD).cast(), &raw mut record) };
         if record.is_whole() { record } else { Self::EMPTY }
     }
 
     fn store(mut self) {
         self.checksum = self.sum();
-        let place: *mut Self = (&raw mut RECORD).cast();
         // SAFETY: the place is that of a record, and nothing refers to it: it is only ever copied, here and in `load`.
         // An interrupt that stores meanwhile never returns.
-        unsafe { place.write_volatile(self) }
+        unsafe { copy(&raw const self, (&raw mut RECORD).cast()) };
     }
 
     /// The words, if there are any.
@@ -140,6 +138,21 @@ impl Write for Record {
             self.length += letter.encode_utf8(room).len() as u32;
         }
         Ok(())
+    }
+}
+
+/// Volatile, because the compiler must not conclude anything from nobody having written it, and in words: of a whole record it
+/// makes kilobytes of code.
+///
+/// # Safety
+///
+/// `from` must be readable, `to` writable, and neither anybody else's meanwhile.
+unsafe fn copy(from: *const Record, to: *mut Record) {
+    let (from, to): (*const u32, *mut u32) = (from.cast(), to.cast());
+    for word in 0..size_of::<Record>() / size_of::<u32>() {
+        // SAFETY: a record is so many words, all of its fields are integers without padding, and the caller says that both
+        // places are there.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
     }
 }
 

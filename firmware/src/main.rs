@@ -36,8 +36,11 @@ mod trail;
 
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
+use embassy_net::Stack;
 use log::LevelFilter;
+use resolver_core::feed::FeedMemory;
 use resolver_core::provision::{Block, Zone};
+use resolver_core::records::Memory;
 use resolver_core::{Feed, View};
 use static_cell::StaticCell;
 
@@ -45,7 +48,7 @@ use board::{Entropy, Parts};
 use broker::Broker;
 use identity::Proven;
 use keep::Kept;
-use memory::{Buffers, PAYLOAD_LIMIT};
+use memory::{Buffers, LinkBuffers, PAYLOAD_LIMIT, SharedBuffer};
 use state::State;
 
 #[entry]
@@ -73,7 +76,9 @@ async fn start(spawner: Spawner, peripherals: board::Peripherals) {
     launch(spawner, network, entropy, kept, watchdog);
 }
 
-/// Not in `start` itself, whose variables would be static memory for good.
+/// Not in `start` itself, whose variables would be static memory for good. Steps that move much to its place are functions of
+/// their own, which take turns on the stack: all at once would be most of it.
+#[inline(never)]
 fn launch(
     spawner: Spawner,
     network: board::Network,
@@ -81,20 +86,11 @@ fn launch(
     kept: Kept,
     watchdog: board::WatchdogTimer,
 ) {
-    static STATE: StaticCell<State> = StaticCell::new();
     static SERVER: StaticCell<dns::Server> = StaticCell::new();
 
     let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, shared } = Buffers::take();
     let block = settings::read();
-    let root = block.as_ref().map_or("", |block| block.broker.root);
-    let mut state = State::new(
-        Feed::new(feed, root, payload_limit(block.as_ref()), entropy.seed()),
-        View::new(records, entropy.seed()),
-    );
-    for zone in block.iter().flat_map(|block| &block.zones) {
-        follow(&mut state, zone, &kept);
-    }
-    let state = &*STATE.init(state);
+    let state = state(block.as_ref(), records, feed, &kept, &mut entropy);
     let port = block.as_ref().map_or(DNS_PORT, |block| block.port);
     let server = &*SERVER.init(dns::Server::new(&state.view, port));
 
@@ -106,12 +102,51 @@ fn launch(
     for (place, buffers) in tcp.iter_mut().enumerate() {
         executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));
     }
-    if let Some(block) = block {
-        let proven = Proven::of(&block, kept.boots);
-        let broker = Broker { settings: block.broker, name: block.name, proven, buffers: link, entropy };
-        executor::spawn(spawner, broker::run(stack, broker, state));
-        executor::spawn(spawner, keep::save(kept, state, shared));
+    if let Some(block) = &block {
+        connect(spawner, stack, block, kept.boots, link, entropy, state);
+        keep(spawner, kept, state, shared);
     }
+}
+
+/// What is served and followed, at its place: zones of the block as they were kept.
+#[inline(never)]
+fn state(
+    block: Option<&Block<'static>>,
+    records: Memory<'static>,
+    feed: FeedMemory<'static>,
+    kept: &Kept,
+    entropy: &mut board::EntropySource,
+) -> &'static State {
+    static STATE: StaticCell<State> = StaticCell::new();
+    let root = block.map_or("", |block| block.broker.root);
+    let state = STATE.init_with(|| {
+        let feed = Feed::new(feed, root, payload_limit(block), entropy.seed());
+        State::new(feed, View::new(records, entropy.seed()))
+    });
+    for zone in block.into_iter().flat_map(|block| &block.zones) {
+        follow(state, zone, kept);
+    }
+    state
+}
+
+#[inline(never)]
+fn connect(
+    spawner: Spawner,
+    stack: Stack<'static>,
+    block: &Block<'static>,
+    boots: u64,
+    buffers: &'static mut LinkBuffers,
+    entropy: board::EntropySource,
+    state: &'static State,
+) {
+    let proven = Proven::of(block, boots);
+    let broker = Broker { settings: block.broker.clone(), name: block.name, proven, buffers, entropy };
+    executor::spawn(spawner, broker::run(stack, broker, state));
+}
+
+#[inline(never)]
+fn keep(spawner: Spawner, kept: Kept, state: &'static State, shared: &'static SharedBuffer) {
+    executor::spawn(spawner, keep::save(kept, state, shared));
 }
 
 /// The largest message that is taken, with a word where the block asks for more than there is room for.
@@ -126,6 +161,7 @@ fn payload_limit(block: Option<&Block<'_>>) -> usize {
 }
 
 /// Serves `zone` as it was kept, and follows it.
+#[inline(never)]
 fn follow(state: &mut State, zone: &Zone, kept: &Kept) {
     let (view, feed) = (state.view.get_mut(), state.feed.get_mut());
     let is_followed = view.add_zone(&zone.apex).is_some_and(|id| {

@@ -38,8 +38,7 @@ fn births_tell_of_new_addresses_and_of_a_panic() {
     assert!(second["last_reset"].is_null(), "a power cut is no fault of the program: {second}");
 
     // What the compiler makes of a panic in the image that is shipped: `udf #254`.
-    let mut debugger = board.debug();
-    let here = debugger.program_counter();
+    let (mut debugger, here) = board.debug_asleep();
     debugger.write(here, &0xDEFE_u16.to_le_bytes());
     debugger.detach();
     let words = format!("panicked at {here:#x}, called from 0x");
