@@ -101,6 +101,7 @@ impl<'m> Link<'m> {
         let late = Down::Late(Awaited::Connection);
         let Self { settings, security, memory, counters, .. } = self;
         let halves = in_time(by(clock, due, connector.connect()).await).ok_or(late)??;
+        let due = clock.now() + CONNECT_TIME;
         let mut run = Run {
             session: Session::new(settings, counters, clock.now()),
             settings,
