@@ -6,13 +6,11 @@
 //!
 //! After power-on it holds noise, which the checksum tells apart from words.
 
-use core::cell::RefCell;
 use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{ExceptionFrame, exception};
-use embassy_sync::blocking_mutex::CriticalSectionMutex;
 use embassy_time::Instant;
 use heapless::String;
 
@@ -27,25 +25,26 @@ pub(crate) struct Previous {
     pub(crate) words: String<TEXT>,
 }
 
-/// Reads what the run before this one left, for [`previous`]. To be called once, at the start.
+/// Makes what the run before this one left ready for [`previous`]. To be called once, at the start.
 pub(crate) fn recall() {
     let mut record = Record::load();
+    // Told by the run before this one: a reset for another reason (a button, a debugger) is not taken for the same once more.
+    if record.mark == TOLD {
+        record.length = 0;
+    }
     if let (None, Some(reason)) = (record.text(), board::reset_reason()) {
         record.resets = record.resets.saturating_add(1);
         // It fits.
         let _ = record.write_str(reason);
     }
-    let words = record.text().and_then(|text| String::try_from(text).ok());
-    PREVIOUS.lock(|previous| {
-        *previous.borrow_mut() = words.map(|words| Previous { resets: record.resets, words });
-    });
-    // So that a reset for another reason (a button, a debugger) is not taken for the same once more.
-    Record { length: 0, ..record }.store();
+    Record { mark: TOLD, ..record }.store();
 }
 
 /// What the run before this one left; `None` if it did not end by its own fault.
 pub(crate) fn previous() -> Option<Previous> {
-    PREVIOUS.lock(|previous| previous.borrow().clone())
+    let record = Record::load();
+    let words = record.text().and_then(|text| String::try_from(text).ok())?;
+    Some(Previous { resets: record.resets, words })
 }
 
 /// Keeps `reason`, says it, and starts the board anew. May be called in any context; never returns.
@@ -91,7 +90,7 @@ struct Record {
 }
 
 impl Record {
-    const EMPTY: Self = Self { mark: MARK, resets: 0, length: 0, text: [0; TEXT], checksum: 0 };
+    const EMPTY: Self = Self { mark: NEW, resets: 0, length: 0, text: [0; TEXT], checksum: 0 };
 
     fn load() -> Self {
         let mut record = Self::EMPTY;
@@ -114,7 +113,7 @@ impl Record {
     }
 
     fn is_whole(&self) -> bool {
-        self.mark == MARK && self.checksum == self.sum()
+        [NEW, TOLD].contains(&self.mark) && self.checksum == self.sum()
     }
 
     /// After FNV-1a, 32 bits: enough to tell words from noise.
@@ -156,12 +155,11 @@ unsafe fn copy(from: *const Record, to: *mut Record) {
     }
 }
 
-static PREVIOUS: CriticalSectionMutex<RefCell<Option<Previous>>> =
-    CriticalSectionMutex::new(RefCell::new(None));
-
 #[unsafe(link_section = ".uninit.LAST_WORDS")]
 static mut RECORD: MaybeUninit<Record> = MaybeUninit::uninit();
 
-const MARK: u32 = 0x4C57_4F52;
+/// Marks of a record: that the next run is to tell it, and that it does.
+const NEW: u32 = 0x4C57_4F52;
+const TOLD: u32 = 0x4C57_4F53;
 /// A location and a sentence.
 const TEXT: usize = 240;
