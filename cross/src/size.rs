@@ -25,7 +25,6 @@ pub(crate) fn bench() -> Result<(bool, String), Error> {
     let mut entries = Vec::new();
     for board in &Board::ALL {
         board.build()?;
-        // At once: another board of the same target takes its place.
         entries.push((board.name, board.size()?, board.budget()?));
     }
     say(&format!("\n{:20} {:>9} {:>9} {:>12} {:>9}", "board", "flash", "at most", "static RAM", "at most"));

@@ -1,10 +1,12 @@
 //! Who the node is to others: what its configuration block says, checked, and its life once it has an address.
 
+use core::fmt::Write as _;
+
 use ed25519_dalek::SigningKey;
 use embassy_net::Stack;
 use fingerpost_link::node::Addresses;
 use heapless::{String, Vec};
-use resolver_core::life::message::{MAX_RESET, MAX_SERVICES};
+use resolver_core::life::message::{MAX_RESET, MAX_SERVICES, MAX_SOFTWARE};
 use resolver_core::life::{
     Announcement, Identifier, Identity, Life, NodeError, Place, Service, Settings, printable,
 };
@@ -12,7 +14,7 @@ use resolver_core::provision::Block;
 use static_cell::StaticCell;
 
 use crate::memory::PAYLOAD_LIMIT;
-use crate::{last_words, net, state};
+use crate::{last_words, net, state, trail};
 
 /// An enrolment that holds.
 pub(crate) struct Proven {
@@ -65,10 +67,19 @@ impl Proven {
     pub(crate) fn born(self, stack: Stack<'static>, root: &str, seed: u64) -> Option<Life<'static>> {
         static ADDRESSES: StaticCell<Addresses> = StaticCell::new();
         static SERVICES: StaticCell<Vec<Service<'static>, MAX_SERVICES>> = StaticCell::new();
+        static SOFTWARE: StaticCell<String<MAX_SOFTWARE>> = StaticCell::new();
         static WORDS: StaticCell<String<MAX_RESET>> = StaticCell::new();
         let previous = last_words::previous();
+        let software = SOFTWARE.init(String::new());
+        // It fits.
+        let _ = write!(
+            software,
+            "fingerpost {} (board {:08x})",
+            env!("CARGO_PKG_VERSION"),
+            trail::image()
+        );
         let announcement = Announcement {
-            software: concat!("fingerpost ", env!("CARGO_PKG_VERSION"), " (board)"),
+            software,
             addresses: ADDRESSES.init(net::addresses(stack, self.port)),
             place: self.place,
             payload_limit: self.payload_limit,

@@ -56,7 +56,8 @@ fn main() -> ! {
     let peripherals = board::start_clock();
     logging::start(LevelFilter::Info);
     last_words::recall();
-    log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::LAYOUT.name);
+    let (version, board, image) = (env!("CARGO_PKG_VERSION"), board::LAYOUT.name, trail::image());
+    log::info!("Fingerpost {version} on {board}, image {image:08x}");
     let stack = stack::bounds();
     log::info!("stack at {:x}..{:x}", stack.start, stack.end);
     if let Some(previous) = last_words::previous() {

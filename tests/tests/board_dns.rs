@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tests::dns::{Client, Connection, Message, Question, rcode, rtype};
+use tests::elf::Image;
 use tests::{Board, Scratch, binary, eventually};
 
 /// A node that nobody has told anything serves no zone: it refuses, and so answers.
@@ -24,6 +25,9 @@ fn it_answers_over_udp_and_tcp() {
     }
     let log = board.log();
     assert!(log.contains("address 10.0.2.15/24, gateway 10.0.2.2"), "DHCP: {log}");
+    // What `cargo x where --id` compares.
+    let image = format!("on mps2-an386, image {:08x}", Image::open(binary::firmware()).id());
+    assert!(log.contains(&image), "{image}: {log}");
     eventually("an address is made of the prefix that QEMU's router advertises", || {
         board.log().contains("address fec0::").then_some(())
     });
