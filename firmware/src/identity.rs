@@ -72,12 +72,7 @@ impl Proven {
         let previous = last_words::previous();
         let software = SOFTWARE.init(String::new());
         // It fits.
-        let _ = write!(
-            software,
-            "fingerpost {} (board {:08x})",
-            env!("CARGO_PKG_VERSION"),
-            trail::image()
-        );
+        let _ = write!(software, "fingerpost {} (board {:08x})", env!("CARGO_PKG_VERSION"), trail::image());
         let announcement = Announcement {
             software,
             addresses: ADDRESSES.init(net::addresses(stack, self.port)),

@@ -181,8 +181,8 @@ pub trait Connector {
     where
         Self: 'c;
 
-    /// A new connection; the one before is gone, whatever its state. Dropped when it takes longer than
-    /// [`CONNECT_TIME`] allows.
+    /// A new connection; the one before is gone, whatever its state. To keep to [`FIND_TIME`] and [`CONNECT_TIME`]; dropped
+    /// when it takes longer than both.
     fn connect(&mut self) -> impl Future<Output = Result<(Self::Reader<'_>, Self::Writer<'_>), Down>>;
 }
 
@@ -293,7 +293,10 @@ pub const fn receive_buffer(topic: usize, payload: usize) -> usize {
 
 const PROPERTY_ROOM: usize = 64;
 
-/// For a connection, the broker's name included: a name server that does not answer is given 10 s before the next one is
-/// asked. And as much again from there to the CONNACK: a Cortex-M4 at 25 MHz takes seconds for TLS's elliptic curves. While it
+/// For TCP, and as much again from there to the CONNACK: a Cortex-M4 at 25 MHz takes seconds for TLS's elliptic curves. While it
 /// lasts, nothing is lost but time.
 pub const CONNECT_TIME: Duration = Duration::from_secs(15);
+
+/// For the broker's name before that: embassy-net's resolver leaves a name server that does not answer after 15 s, and a board
+/// knows three.
+pub const FIND_TIME: Duration = Duration::from_secs(60);
