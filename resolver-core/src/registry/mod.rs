@@ -54,6 +54,11 @@ pub use timing::{Outcome, Suspect};
 pub struct NodeId(pub(super) u32);
 
 impl NodeId {
+    /// The one of that number.
+    pub(crate) fn from_index(index: u16) -> Self {
+        Self(index.into())
+    }
+
     /// Its number: that of its slot.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -237,6 +242,8 @@ pub struct Node<'r> {
     pub load: u8,
     /// Whether it offers any service.
     pub has_services: bool,
+    /// Whether it is this node itself.
+    pub is_own: bool,
     /// Observers that claim it to be dead; this node counts.
     pub accusers: u8,
     /// Whether these are as many as have to agree.
@@ -357,6 +364,7 @@ impl<'m> Registry<'m> {
             round_trip: (slot.round_trip != 0).then(|| Duration::from_micros(slot.round_trip.into())),
             load: slot.load,
             has_services: slot.endpoints != Link::NONE,
+            is_own: slot.name.as_bytes() == self.own.name.as_bytes(),
             accusers: slot.accuser_count(),
             is_claimed: claims::agree(slot, self.rules.observers),
             is_accused_here: slot.accusers.contains(&memory::Accuser::SELF),
@@ -366,6 +374,12 @@ impl<'m> Registry<'m> {
     /// All nodes, ended ones included. Bounded by the slots that were ever used.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         (0..self.node_top).filter_map(|index| self.node(NodeId(index)))
+    }
+
+    /// One more than the highest number that a node has.
+    pub(crate) fn node_end(&self) -> u16 {
+        // At most `MOST_NODES`.
+        self.node_top as u16
     }
 
     /// What is known of an endpoint; `None` if its slot is free.

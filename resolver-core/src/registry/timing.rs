@@ -64,10 +64,17 @@ impl Registry<'_> {
         }
     }
 
-    /// The connection to the broker came or went: without it, silence says nothing. Looks at every node.
+    /// The connection to the broker came or went. Without it, silence says nothing, and probes that fail may do so for the
+    /// same reason: this node claims nothing, and nothing that it would tell the others once it is back. Looks at every node.
     pub fn handle_link(&mut self, link: Connection, now: Instant) {
         self.is_connected = link == Connection::Up;
         for index in 0..self.node_top as usize {
+            if !self.is_connected {
+                self.claim(Accuser::SELF, index, false);
+                if !matches!(self.nodes[index].stage, Stage::Check | Stage::CutOff) {
+                    self.nodes[index].tries = 0;
+                }
+            }
             if self.nodes[index].stage == Stage::Lease {
                 let due = self.is_connected.then(|| now + self.rules.silence);
                 self.set_stage(index, Stage::Lease, due);
@@ -102,6 +109,7 @@ impl Registry<'_> {
             }
             Outcome::Refused if is_checked => self.die_by_probe(index, now),
             Outcome::Lost if is_checked => {}
+            Outcome::Refused | Outcome::Lost if !self.is_connected => {}
             Outcome::Refused | Outcome::Lost => {
                 slot.tries = slot.tries.saturating_add(1);
                 if slot.tries >= PROBES && slot.state == State::Up {
