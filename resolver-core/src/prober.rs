@@ -1,12 +1,16 @@
 //! Probing the fleet's nodes: which of those that the [registry](crate::registry) knows to ask now, and what it comes to.
 //!
 //! ```text
-//! a beacon came    prober.handle_beacon(view.registry(), node, &beacon)
+//! a beacon came    prober.handle_beacon(view.registry(), node, &beacon, now)
 //! always           if prober.is_due(now) { prober.handle_timeout(&mut view, now) }          goes through the pool
 //!                  while let Some(probe) = prober.poll_probe(view.registry(), now) { send a query, wait for probe.patience }
 //! it is over       prober.handle_outcome(&mut view, node, outcome, round_trip, now)
 //! then always      sleep until prober.poll_at()
 //! ```
+//!
+//! Besides measuring distances, nodes watch one another: each the [`WATCHED`] that follow it in the order of their names' hashes, within
+//! its region, so that each is watched by as many, however large the fleet. Whoever leaves a probe unanswered, or is claimed dead
+//! by another, is probed again at once: so a cut that nobody is told of shows within seconds at all of them.
 //!
 //! Sockets and transaction numbers are the shell's, and so is to notice that a node's slot became another's while a probe was on
 //! its way. Suspects ([`crate::View::poll_suspect`]) are probed besides; what becomes of them comes here, too.
@@ -14,9 +18,11 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use crate::distance::HASTE;
 use crate::distance::{Candidate, Coordinate, Edge, LONGEST_WAIT, MAX_NEAR, Near, NearList, Survey};
+use crate::feed::follow::Jitter;
 use crate::life::Beacon;
-use crate::registry::{NodeId, Outcome, Registry};
+use crate::registry::{self, NodeId, Outcome, Registry};
 use crate::time::Instant;
 use crate::view::View;
 
@@ -53,13 +59,44 @@ pub struct Prober<'m> {
     has_room: bool,
     /// What the registry was told last of where this node is.
     told: Option<Coordinate>,
+    watched: heapless::Vec<NodeId, WATCHED>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Not before this one is the next of them probed.
+    watch_from: Instant,
+    /// Not before this one are those probed again whom this node claims to be dead.
+    recheck_from: Instant,
+    jitter: Jitter,
+    urgent: heapless::Vec<Urgent, HASTE>,
+}
+
+/// A node that may be gone.
+#[derive(Clone, Copy)]
+struct Urgent {
+    node: NodeId,
+    /// When it is probed next.
+    due: Instant,
+    /// How often yet.
+    left: u8,
 }
 
 impl<'m> Prober<'m> {
     /// As many nodes are probed as `edges` has elements, at best as many as `near`; none: nothing is measured.
     pub fn new(edges: &'m mut [Edge], near: &'m mut [NearSlot], seed: u64, now: Instant) -> Self {
         let has_room = !edges.is_empty();
-        Self { survey: Survey::new(edges, seed, now), near, has_room, told: None }
+        let mut jitter = Jitter::new(seed ^ OTHER_STREAM);
+        Self {
+            survey: Survey::new(edges, seed, now),
+            near,
+            has_room,
+            told: None,
+            watched: heapless::Vec::new(),
+            turn: 0,
+            watch_from: now + jitter.spread(WATCH),
+            recheck_from: now,
+            jitter,
+            urgent: heapless::Vec::new(),
+        }
     }
 
     /// The nearest that were measured, for the own beacon: at most [`crate::life::MAX_NEAR`].
@@ -72,8 +109,20 @@ impl<'m> Prober<'m> {
         Some(self.survey.coordinate()).filter(Coordinate::is_useful)
     }
 
-    /// Keeps the near list of a node that is probed. A walk through the memory.
-    pub fn handle_beacon(&mut self, registry: &Registry<'_>, node: NodeId, beacon: &Beacon<'_>) {
+    /// Keeps the near list of a node that is probed, and probes whom it claims to be dead. A walk through the memory.
+    pub fn handle_beacon(
+        &mut self,
+        registry: &Registry<'_>,
+        node: NodeId,
+        beacon: &Beacon<'_>,
+        now: Instant,
+    ) {
+        for suspect in beacon.suspects {
+            let suspect = registry.find(suspect).and_then(|suspect| registry.node(suspect));
+            if let Some(suspect) = suspect.filter(|suspect| !suspect.is_own && !suspect.is_accused_here) {
+                self.hurry(suspect.id, registry::PROBES, now);
+            }
+        }
         let id = number(node);
         if self.survey.edge(id).is_none() {
             return;
@@ -104,6 +153,7 @@ impl<'m> Prober<'m> {
             near.iter().find(|slot| slot.id == id).map_or_else(NearList::new, |slot| slot.list.clone())
         };
         survey.review(registry.node_end(), |id| candidate(registry, id), near_of);
+        self.watched = successors(registry);
         self.tell(view);
     }
 
@@ -112,20 +162,40 @@ impl<'m> Prober<'m> {
         if !self.has_room {
             return None;
         }
-        loop {
-            let probe = self.survey.poll_probe(now)?;
-            let node = registry.node(NodeId::from_index(probe.id)).filter(|node| node.is_alive);
-            let address = node.and_then(|node| Some((node.id, node.addresses.into_iter().flatten().next()?)));
-            if let Some((node, address)) = address {
-                return Some(Probe { node, address, patience: probe.patience });
-            }
-            // It ended since; the next review forgets it.
+        // Whoever ended since is not probed; the next review forgets it.
+        if let Some(probe) = self.poll_urgent(registry, now) {
+            return Some(probe);
         }
+        if now >= self.recheck_from {
+            self.recheck_from = now + self.jitter.spread(WATCH);
+            for suspect in registry.suspects().take(HASTE) {
+                self.hurry(suspect.id, 1, now);
+            }
+            if let Some(probe) = self.poll_urgent(registry, now) {
+                return Some(probe);
+            }
+        }
+        if now >= self.watch_from {
+            self.watch_from = now + self.jitter.spread(WATCH) / WATCHED as u32;
+            self.turn = self.turn.wrapping_add(1);
+            let watched = self.turn.checked_rem(self.watched.len()).and_then(|at| self.watched.get(at));
+            if let Some(probe) = watched.and_then(|&node| probe(registry, node)) {
+                return Some(probe);
+            }
+        }
+        while let Some(planned) = self.survey.poll_probe(now) {
+            if let Some(probe) = probe(registry, NodeId::from_index(planned.id)) {
+                return Some(Probe { patience: planned.patience, ..probe });
+            }
+        }
+        None
     }
 
     /// When to poll again at the latest; `None`: never.
     pub fn poll_at(&self) -> Option<Instant> {
-        self.has_room.then(|| self.survey.poll_at())
+        let urgent = self.urgent.iter().map(|urgent| urgent.due).min();
+        let others = self.survey.poll_at().min(self.watch_from).min(self.recheck_from);
+        self.has_room.then(|| urgent.map_or(others, |urgent| urgent.min(others)))
     }
 
     /// What became of a probe, and after which time.
@@ -149,6 +219,11 @@ impl<'m> Prober<'m> {
             }
         };
         view.handle_probe(node, outcome, now);
+        let known = view.registry().node(node);
+        match known.filter(|node| node.is_alive && !node.is_accused_here).map_or(0, |node| node.failures) {
+            0 => self.urgent.retain(|urgent| urgent.node != node),
+            failures => self.hurry(node, registry::PROBES.saturating_sub(failures), now),
+        }
         if measured.is_some() {
             view.set_distance(node, measured);
             self.tell(view);
@@ -158,6 +233,29 @@ impl<'m> Prober<'m> {
     /// The node's slot is another's by now.
     pub fn forget(&mut self, node: NodeId) {
         self.survey.forget(number(node));
+    }
+
+    fn poll_urgent(&mut self, registry: &Registry<'_>, now: Instant) -> Option<Probe> {
+        while let Some(urgent) = self.urgent.iter_mut().find(|urgent| urgent.due <= now) {
+            urgent.left = urgent.left.saturating_sub(1);
+            let (node, left) = (urgent.node, urgent.left);
+            let probe = probe(registry, node);
+            urgent.due = now + probe.map_or(LONGEST_WAIT, |probe| probe.patience) / registry::PROBES_A_WAIT;
+            if left == 0 || probe.is_none() {
+                self.urgent.retain(|urgent| urgent.node != node);
+            }
+            if probe.is_some() {
+                return probe;
+            }
+        }
+        None
+    }
+
+    /// Probes a node so many times, close together. That is not done for many at once: they are probed in their turn.
+    fn hurry(&mut self, node: NodeId, times: u8, now: Instant) {
+        if self.urgent.iter().all(|urgent| urgent.node != node) {
+            let _ = self.urgent.push(Urgent { node, due: now, left: times });
+        }
     }
 
     /// Tells the registry where this node is, if that has changed so that it matters.
@@ -180,6 +278,41 @@ fn candidate(registry: &Registry<'_>, id: u16) -> Option<Candidate> {
         .then_some(Candidate { coordinate: node.coordinate, round_trip })
 }
 
+/// A probe of a node that is there, as far as one knows.
+fn probe(registry: &Registry<'_>, node: NodeId) -> Option<Probe> {
+    let known = registry.node(node).filter(|node| node.is_alive)?;
+    let address = known.addresses.into_iter().flatten().next()?;
+    Some(Probe { node, address, patience: known.patience })
+}
+
+/// Whom this node watches: those that may be probed and follow it in the order of their places. Bounded by the nodes.
+fn successors(registry: &Registry<'_>) -> heapless::Vec<NodeId, WATCHED> {
+    let (own, region) = registry.own();
+    let (start, mut found) = (place(own), heapless::Vec::<(u32, NodeId), { WATCHED + 1 }>::new());
+    if own.is_empty() {
+        return heapless::Vec::new();
+    }
+    for node in registry.nodes().filter(|node| node.region == region) {
+        if candidate(registry, number(node.id)).is_none() {
+            continue;
+        }
+        let entry = (place(node.name).wrapping_sub(start), node.id);
+        let at = found.partition_point(|other| *other < entry);
+        // There is room for one more than are wanted.
+        let _ = found.insert(at, entry);
+        found.truncate(WATCHED);
+    }
+    found.into_iter().map(|(_, node)| node).collect()
+}
+
+/// Where a name stands in an order that is the same for all (FNV-1a, finished like MurmurHash3).
+fn place(name: &str) -> u32 {
+    let hash =
+        name.bytes().fold(0x811C_9DC5, |sum: u32, octet| (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    let hash = (hash ^ hash >> 16).wrapping_mul(0x85EB_CA6B);
+    hash ^ hash >> 13
+}
+
 /// Over all axes and height.
 fn moved(a: &Coordinate, b: &Coordinate) -> u32 {
     let axes = a.axes.iter().zip(b.axes).map(|(a, b)| a.abs_diff(b));
@@ -191,6 +324,12 @@ fn number(node: NodeId) -> u16 {
     u16::try_from(node.index()).unwrap_or(u16::MAX)
 }
 
+/// How many nodes each one watches. Two that agree are what takes a node out of answers.
+pub const WATCHED: usize = 2;
+/// Each of them is probed so often at least, and twice as often at most: a silent cut shows within this and what its probes take.
+pub const WATCH: Duration = Duration::from_secs(2);
+/// So that the seed of the survey is not this one's.
+const OTHER_STREAM: u64 = 0x2545_F491_4F6C_DD1D;
 /// How long a probe of a suspect waits; the registry itself looks after the time that it gives it.
 pub const SUSPECT_WAIT: Duration = LONGEST_WAIT;
 /// Microseconds, over all axes: less than this changes no order that matters, and each change orders all endpoints anew.

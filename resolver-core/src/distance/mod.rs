@@ -36,5 +36,3 @@ pub use planner::{
 pub(crate) use smoother::patience;
 pub use smoother::{LONGEST_WAIT, SHORTEST_WAIT, Smoother};
 pub use survey::{Candidate, Survey};
-
-pub(crate) use planner::GIVEN_UP;

@@ -432,7 +432,7 @@ const REVIEW: Duration = Duration::from_secs(4);
 pub const DISCOVERY: Duration = Duration::from_secs(16);
 
 /// After so many failures in a row an edge is not there.
-pub(crate) const GIVEN_UP: u8 = 3;
+const GIVEN_UP: u8 = 3;
 
 /// The near are measured anew so many times as often as the rest.
 const NEAR_WORTH: u32 = 4;

@@ -125,12 +125,9 @@ impl<'m> Survey<'m> {
         Some((smoothed, deviation))
     }
 
-    /// A probe of `id` was not answered in time. It is probed again at once, until it is given up.
+    /// A probe of `id` was not answered in time.
     pub fn handle_failure(&mut self, id: u16) {
-        let failures = self.planner.handle_failure(id);
-        if (1..super::GIVEN_UP).contains(&failures) {
-            self.planner.hasten(id);
-        }
+        self.planner.handle_failure(id);
     }
 
     /// A node left the pool, or is dead.

@@ -175,6 +175,8 @@ impl Steering {
 impl Task {
     /// Steers until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        // Whom it does not know may be there.
+        self.view.change(|view| view.handle_link(Link::Down, clock::now()));
         loop {
             self.follow_link();
             let has_more = self.hear_some();
@@ -385,7 +387,7 @@ impl Task {
             *published = findings;
             drop(published);
             if let Some(own) = &self.own {
-                own.handle_change();
+                own.handle_findings();
             }
         }
     }

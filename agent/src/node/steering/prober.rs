@@ -51,9 +51,9 @@ impl Prober {
         self.returned.recv().await
     }
 
-    /// Keeps what a beacon says of those that are near to its node.
+    /// Takes in what a beacon says of other nodes.
     pub(super) fn handle_beacon(&mut self, registry: &Registry<'_>, node: NodeId, beacon: &Beacon<'_>) {
-        self.core.handle_beacon(registry, node, beacon);
+        self.core.handle_beacon(registry, node, beacon, clock::now());
     }
 
     /// Sends the probes that are due.
