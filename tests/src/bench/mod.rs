@@ -7,6 +7,8 @@ mod board_propagation;
 mod cold_start;
 mod counting;
 mod faults;
+mod fleet;
+mod fleet_traffic;
 mod lives;
 mod memory;
 mod million;
@@ -30,7 +32,7 @@ pub struct Bench {
 
 impl Bench {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self {
             name: "propagation",
             summary: "UPDATE's response to new answer at a node",
@@ -48,6 +50,16 @@ impl Bench {
             name: "silent-cut",
             summary: "a cable that is pulled to answers without what is behind it",
             run: silent_cut::run,
+        },
+        Self {
+            name: "fleet",
+            summary: "answers while broker, origin, network and nodes go and come",
+            run: fleet::run,
+        },
+        Self {
+            name: "fleet-traffic",
+            summary: "traffic of a node in fleets of 10 to 100,000",
+            run: fleet_traffic::run,
         },
         Self {
             name: "steered-cost",
