@@ -102,11 +102,7 @@ fn a_thousand_nodes_that_restart_at_once_give_no_empty_answer_and_do_not_flap() 
     let report = run(settings, &[(seconds(90), Fault::RestartAll)]);
     println!("{report}");
     assert_eq!((report.empty, report.missing), (0, 0));
-    assert_eq!(
-        report.withdrawals,
-        vec![],
-        "of the old incarnations' ends nobody who restarted hears in the wrong order"
-    );
+    assert_eq!(report.withdrawals, vec![], "ends of the lives before are none of those that are now");
     assert!(report.sent.1 <= MESSAGES_A_SECOND, "{report}");
     // Each of its region is born and tells a beacon or two, within a second at worst, and its last life ended.
     assert!(report.received.1 <= 6 * settings.region as u64, "{report}");

@@ -432,6 +432,7 @@ impl World {
                         // The kernel closes the connection of a process that is killed.
                         self.end_session(client);
                     }
+                    self.machines[client].connection += 1;
                 }
                 (0..self.machines.len()).for_each(|client| self.start(client));
             }
