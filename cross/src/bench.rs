@@ -88,12 +88,15 @@ fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// Names and summaries, as the bench programs have them; here, so that listing them takes no build.
-const BENCHES: [(&str, &str); 13] = [
+const BENCHES: [(&str, &str); 16] = [
     ("propagation", "UPDATE's response to new answer at a node"),
     ("apply", "change-sets of 100 RRsets through verify and apply"),
     ("query-cost", "CPU per UDP query, beside NSD and Knot"),
     ("birth", "a node's start to answers that point to it"),
     ("death", "a node's end to answers that do not point to it"),
+    ("silent-cut", "a cable that is pulled to answers without what is behind it"),
+    ("fleet", "answers while broker, origin, network and nodes go and come"),
+    ("fleet-traffic", "traffic of a node in fleets of 10 to 100,000"),
     ("steered-cost", "instructions of a steered answer beside a static one"),
     ("memory", "a node's resident memory with 1,000,000 RRsets"),
     ("cold-start", "empty node to 1,000,000 RRsets served"),

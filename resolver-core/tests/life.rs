@@ -473,6 +473,8 @@ fn suspects_and_a_coordinate_that_moved_are_told_and_near_nodes_wait() {
     world.vitals.coordinate = moved(5_000, 1_299);
     assert!(world.sent().is_empty(), "not far enough");
     world.vitals.coordinate = moved(5_000, 1_300);
+    assert!(world.sent().is_empty(), "half a minute is not over");
+    world.pass(28 * SECOND);
     assert_eq!(world.sent()[0].beacon().coordinate, world.vitals.coordinate);
     world.pass(2 * SECOND);
     world.vitals.near = Vec::leak(vec![Near { node: id("n2"), round_trip: 70 }]);

@@ -1,6 +1,6 @@
 //! Brokers as real processes.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub enum BrokerKind {
 /// A running broker. It keeps its port over restarts.
 pub struct Broker {
     kind: BrokerKind,
+    ip: Ipv4Addr,
     port: Port,
     secure: Option<Secure>,
     directory: PathBuf,
@@ -41,7 +42,13 @@ impl Broker {
     /// Starts one and waits until it takes connections.
     #[track_caller]
     pub fn start(scratch: &Scratch, kind: BrokerKind) -> Self {
-        Self::start_on(scratch, kind, None)
+        Self::start_on(scratch, kind, Ipv4Addr::LOCALHOST, None)
+    }
+
+    /// Starts mosquitto on another address of this machine.
+    #[track_caller]
+    pub fn start_at(scratch: &Scratch, kind: BrokerKind, ip: Ipv4Addr) -> Self {
+        Self::start_on(scratch, kind, ip, None)
     }
 
     /// Starts a mosquitto that listens on a second port, too, which takes TLS with pre-shared keys only: `keys` are its
@@ -51,21 +58,23 @@ impl Broker {
         let port = Port::claim();
         let file = scratch.path().join(format!("psk-{}", port.number()));
         std::fs::write(&file, keys).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        Self::start_on(scratch, BrokerKind::Mosquitto, Some(Secure { port, keys: file }))
+        let secure = Some(Secure { port, keys: file });
+        Self::start_on(scratch, BrokerKind::Mosquitto, Ipv4Addr::LOCALHOST, secure)
     }
 
     #[track_caller]
-    fn start_on(scratch: &Scratch, kind: BrokerKind, secure: Option<Secure>) -> Self {
+    fn start_on(scratch: &Scratch, kind: BrokerKind, ip: Ipv4Addr, secure: Option<Secure>) -> Self {
         let port = Port::claim();
         let directory = scratch.directory(&format!("broker-{}", port.number()));
         let log = scratch.path().join(format!("broker-{}.log", port.number()));
-        let process = launch(kind, &port, secure.as_ref(), &directory, &log);
-        Self { kind, port, secure, directory, log, process }
+        let address = (ip, port.number()).into();
+        let process = launch(kind, address, secure.as_ref(), &directory, &log);
+        Self { kind, ip, port, secure, directory, log, process }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.port.address()
+        (self.ip, self.port.number()).into()
     }
 
     /// Where it takes TLS with a pre-shared key: see [`Self::start_with_keys`].
@@ -82,7 +91,7 @@ impl Broker {
     /// Starts it again after [`Self::kill`], on the same port.
     #[track_caller]
     pub fn restart(&mut self) {
-        self.process = launch(self.kind, &self.port, self.secure.as_ref(), &self.directory, &self.log);
+        self.process = launch(self.kind, self.address(), self.secure.as_ref(), &self.directory, &self.log);
     }
 
     /// The process.
@@ -92,7 +101,13 @@ impl Broker {
 }
 
 #[track_caller]
-fn launch(kind: BrokerKind, port: &Port, secure: Option<&Secure>, directory: &Path, log: &Path) -> Process {
+fn launch(
+    kind: BrokerKind,
+    address: SocketAddr,
+    secure: Option<&Secure>,
+    directory: &Path,
+    log: &Path,
+) -> Process {
     let mut command = match kind {
         BrokerKind::Mosquitto | BrokerKind::MosquittoPersistent => {
             let persistence = if kind == BrokerKind::Mosquitto {
@@ -110,21 +125,22 @@ fn launch(kind: BrokerKind, port: &Port, secure: Option<&Secure>, directory: &Pa
                 format!("listener {port} 127.0.0.1\npsk_hint fingerpost\npsk_file {keys}\n")
             });
             let text = format!(
-                "listener {} 127.0.0.1\nallow_anonymous true\nuser root\nlog_type warning\nlog_type error\n\
+                "listener {} {}\nallow_anonymous true\nuser root\nlog_type warning\nlog_type error\n\
                  max_queued_messages 0\nmax_inflight_messages 1000\nset_tcp_nodelay true\n{persistence}{secure}",
-                port.number()
+                address.port(),
+                address.ip()
             );
             std::fs::write(&config, text).unwrap_or_else(|error| panic!("{}: {error}", config.display()));
             let mut command = Command::new(binary::required("mosquitto"));
             command.arg("-c").arg(config);
             command
         }
-        BrokerKind::Embedded => binary::command(&["broker", "--port", &port.number().to_string()]),
+        BrokerKind::Embedded => binary::command(&["broker", "--port", &address.port().to_string()]),
     };
     let mut process = Process::start("broker", &mut command, log);
     eventually("the broker listens", || {
         process.assert_running();
-        TcpStream::connect_timeout(&port.address(), Duration::from_secs(1)).ok()
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()
     });
     process
 }

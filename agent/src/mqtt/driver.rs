@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use resolver_core::life::Pulse;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -440,17 +441,14 @@ async fn give_signs_of_life(
     over: CancellationToken,
     silent: CancellationToken,
 ) {
-    let mut before: Option<u64> = None;
-    let mut unanswered = 0;
-    while over.run_until_cancelled(sleep(keep_alive * 3 / 4)).await.is_some() {
+    let mut pulse = Pulse::default();
+    while over.run_until_cancelled(sleep(Pulse::pause(keep_alive))).await.is_some() {
         let Some(heard) = link.heard() else { return };
-        unanswered = if before == Some(heard) { unanswered + 1 } else { 0 };
-        if unanswered >= 2 {
+        if pulse.is_silent(heard) {
             silent.cancel();
             over.cancel();
             return;
         }
-        before = Some(heard);
         // Full: then there is enough on its way.
         let _ = link.unsubscribe(NO_SUBSCRIPTION);
     }

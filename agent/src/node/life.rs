@@ -190,6 +190,12 @@ impl OwnLife {
         self.life.lock().handle_change();
     }
 
+    /// Probes found something new of other nodes.
+    pub(super) fn handle_findings(&self) {
+        self.handle_change();
+        self.changed.notify_one();
+    }
+
     /// Checks found service number `index` of the birth in another state.
     pub(super) fn handle_service(&self, index: usize, state: ServiceState) {
         if let Some(known) = self.states.lock().get_mut(index) {

@@ -56,6 +56,9 @@ impl<'s> Resolution<'s, '_, '_> {
         let wanted = Wanted { families, client };
         let mut choice = Choice::new();
         choice.choose(self.view.registry(), &steering, wanted, &mut Silent);
+        if choice.how == How::Unknown && !self.view.registry().is_ready() {
+            return Some(self.cannot_steer());
+        }
         self.note_scope(choice.is_personal);
         Some(self.put_choice(subject, place, rrset.ttl, &steering, &choice, wanted))
     }
@@ -168,11 +171,13 @@ impl<'s> Resolution<'s, '_, '_> {
         }
         let mut octets = [0; MAX_STEERING];
         let steering = read_steering(rrset, &mut octets)?;
-        let node = self.node_at(subject.name, &steering)?;
-        Some(self.put_node(subject, node, rrset.ttl))
+        match self.node_at(subject.name, &steering) {
+            Some(node) => Some(self.put_node(subject, node, rrset.ttl)),
+            None => (!self.view.registry().is_ready()).then(|| self.cannot_steer()),
+        }
     }
 
-    /// SERVFAIL, so that a resolver asks another server of the zone: to say that there is nothing would be a lie.
+    /// SERVFAIL with Extended DNS Error 14, so that a resolver asks another server of the zone: to say that there is nothing would be a lie.
     fn cannot_steer(&mut self) -> Result<Step, Overflow> {
         self.outcome = Outcome::NotReady;
         Ok(Step::Done)

@@ -6,6 +6,8 @@
 //!
 //! # The driving loop
 //!
+//! [`Survey`] does the part of it that is the same for everybody.
+//!
 //! ```text
 //! planner.poll_review(now)   then for each node of the pool: planner.offer(id, what is known of its distance), and, if that
 //!                            was measured, own.handle_sample(&coordinate_of_that_node, rtt, random) again;
@@ -24,6 +26,7 @@
 mod coordinate;
 mod planner;
 mod smoother;
+mod survey;
 
 pub use coordinate::{Coordinate, FARTHEST, USEFUL};
 pub use planner::{
@@ -32,3 +35,4 @@ pub use planner::{
 };
 pub(crate) use smoother::patience;
 pub use smoother::{LONGEST_WAIT, SHORTEST_WAIT, Smoother};
+pub use survey::{Candidate, Survey};

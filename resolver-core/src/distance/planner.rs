@@ -97,7 +97,7 @@ pub type NearList = heapless::Vec<Near, MAX_NEAR>;
 /// candidates, the most promising first: those that a leader has in its near list, then by coordinates, and now and then one
 /// whose turn it is. A guess never displaces a measurement among the best.
 ///
-/// Getters: `edge`, `edges`, `leaders`, `near_list`. Something happened: `handle_reply`, `handle_failure`. Mutators: `offer`, `forget`,
+/// Getters: `edge`, `edges`, `leaders`, `near_list`, `review_at`. Something happened: `handle_reply`, `handle_failure`. Mutators: `offer`, `forget`,
 /// `hasten`. What is to be done: `poll_probe`, `poll_review`, `poll_at`. Late and spurious calls are harmless. Each call's work is a
 /// walk through the memory, or [`MAX_NEAR`] of them.
 pub struct Planner<'m> {
@@ -257,6 +257,11 @@ impl<'m> Planner<'m> {
             self.discover();
         }
         true
+    }
+
+    /// When the pool is to be offered again.
+    pub fn review_at(&self) -> Instant {
+        self.review_from
     }
 
     /// When to poll again at the latest.

@@ -29,6 +29,7 @@ mod node;
 mod orders;
 mod parse;
 mod presence;
+mod pulse;
 mod revocations;
 mod seal;
 mod told;
@@ -47,6 +48,7 @@ pub use orders::{
     Instruction, MAX_INSTRUCTIONS, MAX_ORDERS, Order, Orders, open_orders, parse_orders, seal_orders,
 };
 pub use presence::{Presence, State};
+pub use pulse::Pulse;
 pub use revocations::{
     MAX_REVOCATIONS, MAX_REVOKED, Revocations, Revoked, open_revocations, parse_revocations, seal_revocations,
 };

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::message::{self, Kind, MAX_ADDRESSES, MAX_SERVICES, NodeError, Speaker};
 use super::parse;
 use super::seal::{self, Announcement, End, Identity, Report};
-use super::told::Told;
+use super::told::{Place, Told};
 use super::wanted::Wanted;
 use super::{
     NodeTopic, NodeTopicKind, NodeTopicString, Orders, Service, ServiceReport, ServiceState, Vitals,
@@ -129,6 +129,8 @@ pub struct Life<'m> {
     seen: u64,
     /// What the last beacon told besides zones.
     told: Told,
+    /// When, on this connection.
+    told_at: Option<Instant>,
     wanted: Wanted,
     /// When the next of the orders ends.
     order_ends: Option<Instant>,
@@ -170,6 +172,7 @@ impl<'m> Life<'m> {
             looked_at: None,
             seen: 0,
             told: Told::default(),
+            told_at: None,
             wanted: Wanted::default(),
             order_ends: None,
         })
@@ -382,6 +385,7 @@ impl<'m> Life<'m> {
         self.link = Link::Down;
         self.stands = false;
         self.published = [0; 32];
+        self.told_at = None;
         self.birth_due = None;
         self.beacon_due = None;
         self.reconnect_due = None;
@@ -448,7 +452,9 @@ impl<'m> Life<'m> {
 
     /// Brings the beacon forward if something changed.
     fn look(&mut self, feed: &Feed<'_>, view: &View<'_>, report: &Report<'_>, now: Instant) {
-        let differs = self.told.differs(report);
+        let is_early = self.told_at.is_some_and(|told_at| now < told_at + COORDINATE_PAUSE);
+        let place = if is_early { Place::Waits } else { Place::Counts };
+        let differs = self.told.differs(report, place);
         // What may not be told yet is polled for.
         self.doubtful |= differs;
         if now < self.look_from() || !self.doubtful {
@@ -489,6 +495,7 @@ impl<'m> Life<'m> {
         self.turn = turn + told;
         self.owed = if told == 0 { 0 } else { self.owed.saturating_sub(told) };
         self.told.note(report);
+        self.told_at = Some(now);
         self.beacon_due = Some(now + if self.owed > 0 { CHANGE_PAUSE } else { self.jitter.spread(TICK) });
         let Some((length, _)) = sealed else {
             self.counters.unfit += 1;
@@ -531,6 +538,9 @@ const ASSERT_PAUSE: Duration = Duration::from_secs(1);
 const RECONNECT_PAUSE: Duration = Duration::from_secs(10);
 /// Beacons by exception, and looks at all zones for a reason, are at least so far apart.
 const CHANGE_PAUSE: Duration = Duration::from_secs(1);
+/// A coordinate alone brings a beacon forward so long after the last one: where round trips vary by as much as a step, it would
+/// every second, to everybody in the region.
+const COORDINATE_PAUSE: Duration = Duration::from_secs(30);
 /// Beacons without a reason are at most so far apart, and at least half of it: once a minute on average. A hundred thousand
 /// nodes make some 1,700 small messages a second of it.
 const TICK: Duration = Duration::from_secs(80);

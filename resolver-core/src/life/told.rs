@@ -3,6 +3,13 @@
 use super::message::MAX_SERVICES;
 use super::{Coordinate, Identifier, Report, ServiceReport};
 
+/// Whether a new coordinate is worth a beacon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Counts,
+    Waits,
+}
+
 /// The vitals of the last beacon.
 #[derive(Default)]
 pub(super) struct Told {
@@ -23,15 +30,16 @@ impl Told {
     }
 
     /// Whether `report` is worth a beacon of its own: a service's state, a suspect, a load by [`LOAD_STEP`], a coordinate by
-    /// [`COORDINATE_STEP`]. Near lists wait for the next one.
-    pub(super) fn differs(&self, report: &Report<'_>) -> bool {
+    /// [`COORDINATE_STEP`] where that counts, or the first one. Near lists wait for the next one.
+    pub(super) fn differs(&self, report: &Report<'_>, place: Place) -> bool {
+        let is_known = self.coordinate.is_some() && report.coordinate.is_some();
         let is_other = |(before, now): (&ServiceReport, &ServiceReport)| {
             before.state != now.state || is_step(before.load, now.load)
         };
         is_step(self.load, report.load)
             || self.services.len() != report.services.len()
             || self.services.iter().zip(report.services).any(is_other)
-            || has_moved(self.coordinate, report.coordinate)
+            || (place == Place::Counts || !is_known) && has_moved(self.coordinate, report.coordinate)
             || self.suspects != fingerprint(report.suspects)
     }
 }

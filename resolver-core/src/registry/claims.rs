@@ -1,7 +1,8 @@
 //! Who claims a node to be dead, and how much of a pool such claims may take out.
 //!
 //! One observer may be wrong about its own network. So a claim takes endpoints out only when as many observers as the
-//! settings ask for agree, and of each service no more than its quota, the nearest first. What a node says of itself, and its
+//! settings ask for agree, this node among them where it has ever measured the way there: it probes whom others claim to be dead,
+//! and one that it reaches stays, whatever they say. And of each service no more than its quota, the nearest first. What a node says of itself, and its
 //! Will, are no claims.
 
 use super::Registry;
@@ -11,7 +12,8 @@ use crate::life::{Identifier, MAX_NEAR};
 
 /// Whether enough observers claim `node` to be dead.
 pub(super) fn agree(node: &NodeSlot, observers: u8) -> bool {
-    node.accuser_count() >= observers
+    let needs_own = observers > 1 && node.round_trip != 0;
+    node.accuser_count() >= observers && (!needs_own || node.accusers.contains(&Accuser::SELF))
 }
 
 impl ServiceSlot {
@@ -29,6 +31,8 @@ impl Registry<'_> {
         let Some(slot) = self.nodes.get_mut(node) else { return };
         let found = slot.accusers.iter().position(|&known| known == accuser);
         let free = slot.accusers.iter().position(|&known| known == Accuser::NONE);
+        // The own claim is needed, another's is one of many.
+        let free = free.or_else(|| (accuser == Accuser::SELF).then_some(slot.accusers.len() - 1));
         match (found, free) {
             (Some(at), _) if !is_dead => slot.accusers[at] = Accuser::NONE,
             (None, Some(at)) if is_dead => {

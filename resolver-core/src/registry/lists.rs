@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::memory::{EndpointSlot, FULL, Link, List, Listed, NodeSlot, OWN_END, Stage, V4, V6};
+use super::memory::{Accuser, EndpointSlot, FULL, Link, List, Listed, NodeSlot, OWN_END, Stage, V4, V6};
 use super::{Registry, claims};
 use crate::life::{Order, ServiceState, State};
 use core::net::SocketAddr;
@@ -117,7 +117,10 @@ impl Registry<'_> {
         let Some(node) = self.nodes.get(index) else { return };
         let distance = self.distance_to(node);
         let node_reasons = node.reasons();
-        let is_claimed = claims::agree(node, self.rules.observers);
+        let agree = claims::agree(node, self.rules.observers);
+        // Who was taken out stays out as long as this node finds it dead itself: others withdraw their claims when they hear
+        // of its death, which may be before this one does.
+        let is_accused_here = node.accusers.contains(&Accuser::SELF);
         let families = if node.ports[0] != 0 { V4 } else { 0 } | if node.ports[1] != 0 { V6 } else { 0 };
         let (region, ramp) = (node.region, node.ramp);
         let mut link = node.endpoints;
@@ -136,9 +139,10 @@ impl Registry<'_> {
                 // Only the node's own word outweighs it.
                 Order::ForceUp => node_reasons & Reasons::ENDED.0,
             };
+            let claimed = slot.reasons & Reasons::CLAIMED.0;
+            let is_claimed = agree || is_accused_here && claimed != 0;
             if is_claimed && reasons == 0 && slot.order != Order::ForceUp {
                 // Which of the two is for the quota; what is out stays out.
-                let claimed = slot.reasons & Reasons::CLAIMED.0;
                 reasons = if claimed != 0 { claimed } else { Reasons::KEPT.0 };
             }
             let before = slot.reasons;

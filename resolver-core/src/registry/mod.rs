@@ -47,6 +47,7 @@ use memory::Label;
 pub use memory::{EndpointSlot, Link, Memory, NodeSlot, RegionSlot, ServiceSlot};
 pub(crate) use memory::{V4, V6};
 pub use timing::{Outcome, Suspect};
+pub(crate) use timing::{PROBES, PROBES_A_WAIT};
 
 /// A node in this registry. It stays the same while the node is known; of a node that made room for another it may come
 /// to name that one.
@@ -54,6 +55,11 @@ pub use timing::{Outcome, Suspect};
 pub struct NodeId(pub(super) u32);
 
 impl NodeId {
+    /// The one of that number.
+    pub(crate) fn from_index(index: u16) -> Self {
+        Self(index.into())
+    }
+
     /// Its number: that of its slot.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -172,6 +178,10 @@ pub struct Registry<'m> {
     /// Where [`Registry::poll_suspect`] found the last one.
     suspect_from: u32,
     is_connected: bool,
+    /// See [`Registry::is_ready`].
+    is_ready: bool,
+    /// When it is, however few nodes were heard.
+    ready_at: Option<Instant>,
     counters: RegistryCounters,
 }
 
@@ -237,12 +247,18 @@ pub struct Node<'r> {
     pub load: u8,
     /// Whether it offers any service.
     pub has_services: bool,
+    /// Whether it is this node itself.
+    pub is_own: bool,
     /// Observers that claim it to be dead; this node counts.
     pub accusers: u8,
     /// Whether these are as many as have to agree.
     pub is_claimed: bool,
     /// Whether this node claims it, too.
     pub is_accused_here: bool,
+    /// Probes in a row that it did not answer.
+    pub failures: u8,
+    /// How long the answer to a probe may take.
+    pub patience: Duration,
 }
 
 /// What is known of an endpoint.
@@ -308,6 +324,8 @@ impl<'m> Registry<'m> {
             has_suspects: false,
             suspect_from: 0,
             is_connected: true,
+            is_ready: true,
+            ready_at: None,
             counters: RegistryCounters::default(),
         };
         registry.own.region = settings.region.and_then(|region| registry.take_region(region)).unwrap_or(0);
@@ -357,15 +375,35 @@ impl<'m> Registry<'m> {
             round_trip: (slot.round_trip != 0).then(|| Duration::from_micros(slot.round_trip.into())),
             load: slot.load,
             has_services: slot.endpoints != Link::NONE,
+            is_own: slot.name.as_bytes() == self.own.name.as_bytes(),
             accusers: slot.accuser_count(),
             is_claimed: claims::agree(slot, self.rules.observers),
             is_accused_here: slot.accusers.contains(&memory::Accuser::SELF),
+            failures: slot.tries,
+            patience: slot.wait(),
         })
     }
 
     /// All nodes, ended ones included. Bounded by the slots that were ever used.
     pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
         (0..self.node_top).filter_map(|index| self.node(NodeId(index)))
+    }
+
+    /// Whether it has been connected for long enough that whom it does not know is not there. One that knows nobody yet
+    /// says so, instead of saying that there is nobody.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// The own name, empty if it has none, and region.
+    pub(crate) fn own(&self) -> (&str, &str) {
+        (self.own.name.as_str(), self.region_name(self.own.region))
+    }
+
+    /// One more than the highest number that a node has.
+    pub(crate) fn node_end(&self) -> u16 {
+        // At most `MOST_NODES`.
+        self.node_top as u16
     }
 
     /// What is known of an endpoint; `None` if its slot is free.

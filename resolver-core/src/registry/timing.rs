@@ -1,7 +1,7 @@
 //! What time and probes change: suspects, leases, flapping, slow start.
 //!
-//! A node whose Will came, and whose round trip is known, is probed before it is believed dead: up to [`PROBES`] times, each
-//! given as long as its answer may take. If it answers, only its connection to the broker ended; it stays, and is
+//! A node whose Will came, and whose round trip is known, is probed before it is believed dead: up to [`PROBES`] times, so close
+//! together that all of it takes little more than two of them, and the last one given as long as its answer may take. If it answers, only its connection to the broker ended; it stays, and is
 //! probed again every [`RECHECK`]. A slow start that it was in goes on with each answer.
 
 use core::net::SocketAddr;
@@ -34,10 +34,15 @@ pub enum Outcome {
     Lost,
 }
 
-/// Probes without answer before a node is dead, or claimed to be.
-const PROBES: u8 = 3;
+/// Probes without answer before a node is dead, or claimed to be: where one of ten is lost, as with 5 % each way, so many in a row
+/// are one in a million.
+pub(crate) const PROBES: u8 = 6;
+/// Of the time that an answer may take, the part after which the next one is sent.
+pub(crate) const PROBES_A_WAIT: u32 = 4;
 /// A node that is cut off from its broker is probed so often.
 const RECHECK: Duration = Duration::from_secs(2);
+/// After a start: so long a connection takes at most to bring the births that the broker retains.
+const READY: Duration = Duration::from_secs(2);
 /// The hold-down is doubled so often.
 const MOST_DOUBLINGS: u8 = 4;
 
@@ -64,10 +69,25 @@ impl Registry<'_> {
         }
     }
 
-    /// The connection to the broker came or went: without it, silence says nothing. Looks at every node.
+    /// The connection to the broker came or went. Without it, silence says nothing, and probes that fail may do so for the
+    /// same reason: this node claims nothing, and nothing that it would tell the others once it is back. A node
+    /// that starts without a connection is to say so: until it had one for 2 s, it answers SERVFAIL for services of which it
+    /// knows no endpoint. Looks at every node.
     pub fn handle_link(&mut self, link: Connection, now: Instant) {
         self.is_connected = link == Connection::Up;
+        if !self.is_connected && self.node_top == 0 {
+            (self.is_ready, self.ready_at) = (false, None);
+        } else if self.is_connected && !self.is_ready {
+            self.ready_at = Some(now + READY);
+            self.wake_by(now + READY);
+        }
         for index in 0..self.node_top as usize {
+            if !self.is_connected {
+                self.claim(Accuser::SELF, index, false);
+                if !matches!(self.nodes[index].stage, Stage::Check | Stage::CutOff) {
+                    self.nodes[index].tries = 0;
+                }
+            }
             if self.nodes[index].stage == Stage::Lease {
                 let due = self.is_connected.then(|| now + self.rules.silence);
                 self.set_stage(index, Stage::Lease, due);
@@ -75,7 +95,7 @@ impl Registry<'_> {
         }
     }
 
-    /// What became of a probe of a node. Three in a row without answer make a claim of this node's that it is dead.
+    /// What became of a probe of a node. [`PROBES`] in a row without answer make a claim of this node's that it is dead.
     pub fn handle_probe(&mut self, id: NodeId, outcome: Outcome, now: Instant) {
         let index = id.index();
         let Some(slot) = self.nodes.get_mut(index).filter(|slot| slot.is_used()) else { return };
@@ -102,6 +122,7 @@ impl Registry<'_> {
             }
             Outcome::Refused if is_checked => self.die_by_probe(index, now),
             Outcome::Lost if is_checked => {}
+            Outcome::Refused | Outcome::Lost if !self.is_connected => {}
             Outcome::Refused | Outcome::Lost => {
                 slot.tries = slot.tries.saturating_add(1);
                 if slot.tries >= PROBES && slot.state == State::Up {
@@ -125,9 +146,10 @@ impl Registry<'_> {
         (self.has_suspects, self.suspect_from) = (true, index as u32);
         let slot = &mut self.nodes[index];
         slot.tries += 1;
-        let patience = Duration::from_millis(slot.patience.into());
+        let patience = slot.wait();
+        let wait = if slot.tries < PROBES { patience / PROBES_A_WAIT } else { patience };
         let address = slot.addresses().into_iter().flatten().next();
-        self.set_stage(index, Stage::Check, Some(now + patience));
+        self.set_stage(index, Stage::Check, Some(now + wait));
         address.map(|address| Suspect { node: NodeId(index as u32), address })
     }
 
@@ -137,6 +159,11 @@ impl Registry<'_> {
             return;
         }
         self.wake = None;
+        match self.ready_at {
+            Some(ready_at) if ready_at <= now => (self.is_ready, self.ready_at) = (true, None),
+            Some(ready_at) => self.wake_by(ready_at),
+            None => {}
+        }
         for index in 0..self.node_top as usize {
             let due = self.nodes[index].due;
             if due != Instant::default() && due <= now {
@@ -289,6 +316,13 @@ impl Registry<'_> {
 
     fn wake_by(&mut self, due: Instant) {
         self.wake = Some(self.wake.map_or(due, |wake| wake.min(due)));
+    }
+}
+
+impl NodeSlot {
+    /// How long the answer to a probe may take.
+    pub(super) fn wait(&self) -> Duration {
+        if self.round_trip == 0 { LONGEST_WAIT } else { Duration::from_millis(self.patience.into()) }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use resolver_core::feed::follow::Link;
 use resolver_core::life::{End, ServiceReport, ServiceState, Speaker};
-use resolver_core::registry::{Learnt, Outcome, Registry, Settings, distance};
+use resolver_core::registry::{Learnt, NodeId, Outcome, Registry, Settings, distance};
 use resolver_core::{View, records};
 
 use crate::world::{Node, at, eligible, ends, hear, hear_but, id, is_born, registry, settings, tells};
 
-fn view_of(registry: Registry<'static>) -> View<'static> {
+pub(crate) fn view_of(registry: Registry<'static>) -> View<'static> {
     let memory = records::Memory {
         cells: vec![[0; 24]; 16].leak(),
         index: vec![[0; 4]; 4].leak(),
@@ -140,16 +141,16 @@ fn the_will_of_a_probed_node_is_checked() {
     assert_eq!((next(&mut view, 20), sorted(&view).as_str()), (Some(at(2_020)), "abc"));
     view.handle_timeout(at(2_020));
     assert!(view.poll_suspect(at(2_020)).is_some());
-    // No answer: two round trips and four deviations later the next probe, three in all.
-    for probe in [60, 120] {
+    // No answer: after a quarter of two round trips and four deviations the next probe, six in all.
+    for probe in [15, 30, 45, 60, 75] {
         assert_eq!(next(&mut view, 2_020 + probe - 1), Some(at(2_020 + probe)));
         view.handle_timeout(at(2_020 + probe));
         assert!(view.poll_suspect(at(2_020 + probe)).is_some());
         assert_eq!(sorted(&view), "abc");
     }
-    view.handle_timeout(at(2_020 + 179));
+    view.handle_timeout(at(2_020 + 134));
     assert_eq!(sorted(&view), "abc");
-    view.handle_timeout(at(2_020 + 180));
+    view.handle_timeout(at(2_020 + 135));
     assert_eq!(sorted(&view), "bc");
     // A late answer says that it is there after all; its own word is final.
     view.handle_probe(found, Outcome::Answered, at(2_300));
@@ -195,7 +196,7 @@ fn failed_probes_and_silence_are_claims_of_the_own() {
     let alone = Settings { observers: 1, ..settings() };
     let (mut view, nodes) = born(2, &alone);
     let found = view.registry().find(id("b")).unwrap();
-    for probe in 0..3 {
+    for probe in 0..6 {
         assert_eq!(sorted(&view), "ab", "after {probe}");
         view.handle_probe(found, Outcome::Lost, at(probe));
     }
@@ -206,10 +207,10 @@ fn failed_probes_and_silence_are_claims_of_the_own() {
     // A node whose beacons were heard is claimed to be dead when they cease; without a connection that says nothing.
     tells(&mut view, &nodes[1], 1, 0, &[], &[], at(1_000));
     assert_eq!(view.poll_at(), Some(at(201_000)));
-    view.handle_link(resolver_core::feed::follow::Link::Down, at(100_000));
+    view.handle_link(Link::Down, at(100_000));
     view.handle_timeout(at(300_000));
     assert_eq!(sorted(&view), "ab");
-    view.handle_link(resolver_core::feed::follow::Link::Up, at(300_000));
+    view.handle_link(Link::Up, at(300_000));
     view.handle_timeout(at(499_999));
     assert_eq!(sorted(&view), "ab");
     view.handle_timeout(at(500_000));
@@ -328,7 +329,7 @@ fn a_node_that_is_cut_off_and_dies_is_dead_and_wakes_nobody_any_more() {
     view.poll_suspect(at(0)).unwrap();
     view.handle_probe(found, Outcome::Answered, at(1));
     // Ordinary probes fail before it is looked at again.
-    for probe in 2..5 {
+    for probe in 2..8 {
         view.handle_probe(found, Outcome::Lost, at(probe));
     }
     assert_eq!((next(&mut view, 2_001), sorted(&view).as_str()), (None, "b"));
@@ -358,13 +359,54 @@ fn the_own_beacon_is_no_second_observer() {
     let here = Node::new("here", "eu", 30);
     is_born(&mut view, &here, 1, at(0));
     let found = view.registry().find(id("b")).unwrap();
-    for probe in 0..3 {
+    for probe in 0..6 {
         view.handle_probe(found, Outcome::Lost, at(probe));
     }
-    tells(&mut view, &here, 1, 0, &[], &["b"], at(4));
+    tells(&mut view, &here, 1, 0, &[], &["b"], at(8));
     assert_eq!(sorted(&view), "abchere");
-    tells(&mut view, &nodes[0], 1, 0, &[], &["b"], at(5));
+    tells(&mut view, &nodes[0], 1, 0, &[], &["b"], at(9));
     assert_eq!(sorted(&view), "achere");
+}
+
+fn fails(view: &mut View<'_>, node: NodeId, from: u64) {
+    (0..6).for_each(|probe| view.handle_probe(node, Outcome::Lost, at(from + probe)));
+}
+
+#[test]
+fn a_node_that_is_reached_from_here_stays_whatever_others_claim() {
+    let (mut view, nodes) = born(4, &settings());
+    let found = view.registry().find(id("d")).unwrap();
+    view.set_distance(found, Some((1_000, 0)));
+    for observer in &nodes[..3] {
+        tells(&mut view, observer, 1, 0, &[], &["d"], at(1));
+    }
+    assert_eq!(sorted(&view), "abcd");
+    fails(&mut view, found, 2);
+    assert_eq!(sorted(&view), "abc");
+    // Others hear of its death first, and claim nothing any more: it does not come back for that.
+    for observer in &nodes[..3] {
+        tells(&mut view, observer, 1, 0, &[], &[], at(20));
+    }
+    assert_eq!(sorted(&view), "abc");
+    view.handle_probe(found, Outcome::Answered, at(30));
+    assert_eq!(sorted(&view), "abcd");
+}
+
+#[test]
+fn without_its_broker_a_node_claims_nothing() {
+    let (mut view, nodes) = born(3, &settings());
+    let found = view.registry().find(id("b")).unwrap();
+    let suspects = |view: &View<'_>| view.registry().suspects().count();
+    fails(&mut view, found, 0);
+    assert_eq!(suspects(&view), 1);
+    view.handle_link(Link::Down, at(10));
+    fails(&mut view, found, 20);
+    assert_eq!(suspects(&view), 0);
+    view.handle_link(Link::Up, at(30));
+    // Once it is back, what failed meanwhile does not count.
+    view.handle_probe(found, Outcome::Lost, at(31));
+    tells(&mut view, &nodes[0], 1, 0, &[], &["b"], at(32));
+    assert_eq!((suspects(&view), sorted(&view).as_str()), (0, "abc"));
 }
 
 #[test]

@@ -7,12 +7,15 @@ mod board_propagation;
 mod cold_start;
 mod counting;
 mod faults;
+mod fleet;
+mod fleet_traffic;
 mod lives;
 mod memory;
 mod million;
 mod propagation;
 mod query_cost;
 mod report;
+mod silent_cut;
 mod steered_cost;
 mod steering_quality;
 
@@ -29,7 +32,7 @@ pub struct Bench {
 
 impl Bench {
     /// All of them, the quick ones first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self {
             name: "propagation",
             summary: "UPDATE's response to new answer at a node",
@@ -43,6 +46,21 @@ impl Bench {
         Self { name: "query-cost", summary: "CPU per UDP query, beside NSD and Knot", run: query_cost::run },
         Self { name: "birth", summary: "a node's start to answers that point to it", run: lives::birth },
         Self { name: "death", summary: "a node's end to answers that do not point to it", run: lives::death },
+        Self {
+            name: "silent-cut",
+            summary: "a cable that is pulled to answers without what is behind it",
+            run: silent_cut::run,
+        },
+        Self {
+            name: "fleet",
+            summary: "answers while broker, origin, network and nodes go and come",
+            run: fleet::run,
+        },
+        Self {
+            name: "fleet-traffic",
+            summary: "traffic of a node in fleets of 10 to 100,000",
+            run: fleet_traffic::run,
+        },
         Self {
             name: "steered-cost",
             summary: "instructions of a steered answer beside a static one",

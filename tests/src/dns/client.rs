@@ -1,7 +1,7 @@
 //! Asking a server, over UDP and TCP.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ impl Client {
     /// A client of `server`.
     pub fn new(server: SocketAddr) -> Self {
         let connect = || {
-            let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             socket.connect(server)?;
             socket.set_read_timeout(Some(REPLY_TIME))?;
             Ok::<_, io::Error>(socket)

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -22,6 +23,8 @@ pub(super) struct Gateway {
     config: PathBuf,
     dns: Port,
     metrics: Port,
+    asked_at: IpAddr,
+    prefix: Vec<String>,
     process: Process,
 }
 
@@ -36,36 +39,37 @@ impl Gateway {
         let written =
             fs::create_dir_all(&directory).and_then(|()| fs::write(&config, text(plan, &dns, &metrics)));
         written.unwrap_or_else(|error| panic!("{}: {error}", config.display()));
-        let process = launch(&config, &log);
-        Self { directory, log, config, dns, metrics, process }
+        let process = launch(&plan.prefix, &config, &log);
+        let (asked_at, prefix) = (plan.asked_at, plan.prefix.clone());
+        Self { directory, log, config, dns, metrics, asked_at, prefix, process }
     }
 }
 
 impl Machine for Gateway {
     fn address(&self) -> SocketAddr {
-        self.dns.address()
+        (self.asked_at, self.dns.number()).into()
     }
 
     fn own_address(&self) -> SocketAddr {
-        self.dns.address()
+        self.address()
     }
 
     fn witness(&self) -> Witness {
-        Witness::Metrics(self.metrics.address())
+        Witness::Metrics(self.metrics_address())
     }
 
     fn assert_well(&mut self) {
         self.process.assert_running();
-        assert_eq!(health(self.metrics.address()), Some(200), "{}", self.log());
+        assert_eq!(health(self.metrics_address()), Some(200), "{}", self.log());
     }
 
     fn is_ready(&mut self) -> bool {
         self.process.assert_running();
-        Metrics::fetch(self.metrics.address()).is_some()
+        Metrics::fetch(self.metrics_address()).is_some()
     }
 
     fn start(&mut self) {
-        self.process = launch(&self.config, &self.log);
+        self.process = launch(&self.prefix, &self.config, &self.log);
     }
 
     fn start_unheard(&mut self) {
@@ -118,7 +122,13 @@ impl Machine for Gateway {
     }
 
     fn metrics(&self) -> Option<SocketAddr> {
-        Some(self.metrics.address())
+        Some(self.metrics_address())
+    }
+}
+
+impl Gateway {
+    fn metrics_address(&self) -> SocketAddr {
+        (self.asked_at, self.metrics.number()).into()
     }
 }
 
@@ -127,7 +137,7 @@ fn text(plan: &NodeBuilder, dns: &Port, metrics: &Port) -> String {
         "name = \"{}\"\nlisten = [{}\"{}\"]\nstate_dir = \"state\"\nstate_interval = 1\n{}",
         plan.name,
         plan.listen_on.as_ref().map_or(String::new(), |address| format!("\"{address}:{}\", ", dns.number())),
-        dns.address(),
+        SocketAddr::from((plan.asked_at, dns.number())),
         plan.options,
     );
     if let Some(memory) = &plan.memory {
@@ -135,11 +145,12 @@ fn text(plan: &NodeBuilder, dns: &Port, metrics: &Port) -> String {
     }
     let _ = write!(
         text,
-        "[broker]\nhost = \"{}\"\nport = {}\nkeep_alive = 5\n{}[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
+        "[broker]\nhost = \"{}\"\nport = {}\n{}{}[metrics]\nlisten = \"{}\"\n[tcp]\n{}",
         plan.broker.ip(),
         plan.broker.port(),
+        plan.keep_alive.map_or(String::new(), |seconds| format!("keep_alive = {seconds}\n")),
         plan.broker_options,
-        metrics.address(),
+        SocketAddr::from((plan.asked_at, metrics.number())),
         plan.tcp_options,
     );
     for (apex, key) in &plan.zones {
@@ -151,7 +162,15 @@ fn text(plan: &NodeBuilder, dns: &Port, metrics: &Port) -> String {
     text + &plan.sections
 }
 
-fn launch(config: &Path, log: &Path) -> Process {
-    let mut command = binary::command(&["node", "--config"]);
+fn launch(prefix: &[String], config: &Path, log: &Path) -> Process {
+    let mut command = match prefix {
+        [] => binary::command(&[]),
+        [program, words @ ..] => {
+            let mut command = Command::new(program);
+            command.args(words).arg(binary::fingerpost());
+            command
+        }
+    };
+    command.args(["node", "--config"]);
     Process::start("node", command.arg(config), log)
 }

@@ -1,6 +1,6 @@
 //! A node of either kind. What a scenario does to it, and asks of it, is the same for both.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
@@ -8,12 +8,12 @@ use super::board::ProvisionedBoard;
 use super::gateway::Gateway;
 use super::operator::Enrolment;
 use super::{NodeKind, State, Witness, Zone};
-use crate::Scratch;
 use crate::dns::{Client, Question};
 use crate::metrics::Metrics;
 use crate::ports::Port;
 use crate::process::Process;
 use crate::wait::eventually;
+use crate::{Namespace, Scratch};
 
 /// A node to be started.
 pub struct NodeBuilder {
@@ -26,6 +26,11 @@ pub struct NodeBuilder {
     pub(super) zones: Vec<(String, String)>,
     pub(super) memory: Option<String>,
     pub(super) listen_on: Option<String>,
+    /// Where it is asked.
+    pub(super) asked_at: IpAddr,
+    /// What runs its program, and where.
+    pub(super) prefix: Vec<String>,
+    pub(super) keep_alive: Option<u16>,
     pub(super) options: String,
     pub(super) tcp_options: String,
     pub(super) broker_options: String,
@@ -66,6 +71,20 @@ impl NodeBuilder {
     /// Answers on another address of the loopback net, too, with the same port; it comes first. A gateway alone can.
     pub fn listen_on(mut self, address: &str) -> Self {
         self.listen_on = Some(address.to_owned());
+        self
+    }
+
+    /// A gateway in a network namespace. It answers on this address of the net there, which comes first.
+    pub fn within(mut self, namespace: &Namespace, address: Ipv4Addr) -> Self {
+        self.listen_on = Some(address.to_string());
+        self.asked_at = namespace.watched_at().into();
+        self.prefix = namespace.prefix();
+        self
+    }
+
+    /// The keep-alive that a gateway has if none is configured, instead of 5 s.
+    pub fn default_keep_alive(mut self) -> Self {
+        self.keep_alive = None;
         self
     }
 
@@ -138,6 +157,9 @@ impl Node {
             zones: Vec::new(),
             memory: None,
             listen_on: None,
+            asked_at: Ipv4Addr::LOCALHOST.into(),
+            prefix: Vec::new(),
+            keep_alive: Some(5),
             options: String::new(),
             tcp_options: String::new(),
             broker_options: String::new(),

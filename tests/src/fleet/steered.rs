@@ -1,6 +1,6 @@
 //! A steered zone and the nodes that it points to: each on an address of its own of the loopback net.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use resolver_core::steer::text;
 use resolver_core::wire::Name;
@@ -26,8 +26,14 @@ impl Steered {
     /// A fleet whose zone has these steered names besides: owner, and what `STEER` says in presentation form.
     #[track_caller]
     pub fn start(name: &str, names: &[(&str, &str)]) -> Self {
+        Self::start_at(name, names, Ipv4Addr::LOCALHOST, BrokerKind::Mosquitto)
+    }
+
+    /// Likewise, with its broker on another address of this machine, or another one.
+    #[track_caller]
+    pub fn start_at(name: &str, names: &[(&str, &str)], ip: Ipv4Addr, kind: BrokerKind) -> Self {
         let scratch = Scratch::new(name);
-        let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+        let broker = Broker::start_at(&scratch, kind, ip);
         let mut text = Zone::preamble("example.com.");
         text.push_str("backup A 192.0.2.99\n");
         for (owner, steering) in names {

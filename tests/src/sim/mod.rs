@@ -8,6 +8,7 @@
 mod broker;
 mod node;
 mod origin;
+pub mod steering;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

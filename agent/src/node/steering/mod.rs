@@ -128,7 +128,6 @@ impl Steering {
         let seed = getrandom::u64().map_err(|error| Error::Memory(0, std::io::Error::other(error)))?;
         // A node without zones is none, see `Config`.
         let zone = view.zones().first().map_or(Name::ROOT, |(apex, _)| apex.clone());
-        let own_name = own.is_some().then(|| config.name.clone());
         let task = Task {
             shared: shared.clone(),
             view: view.clone(),
@@ -139,7 +138,7 @@ impl Steering {
             operators,
             revoked: Vec::new(),
             revocations: 0,
-            prober: Prober::new(section.probes, Query::new(&zone), own_name, seed, tally),
+            prober: Prober::new(section.probes, Query::new(&zone), seed, tally),
             changes: Changes::default(),
             complaints: Pace::default(),
             operator_complaints: Pace::default(),
@@ -176,6 +175,8 @@ impl Steering {
 impl Task {
     /// Steers until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        // Whom it does not know may be there.
+        self.view.change(|view| view.handle_link(Link::Down, clock::now()));
         loop {
             self.follow_link();
             let has_more = self.hear_some();
@@ -247,7 +248,7 @@ impl Task {
             Ok(heard) => {
                 let learnt = self.view.change(|view| view.hear(&heard, clock::now()));
                 if let (Ok(Learnt::Node(node)), Some(beacon)) = (learnt, heard.beacon()) {
-                    self.prober.handle_beacon(node, beacon);
+                    self.prober.handle_beacon(self.view.read().registry(), node, beacon);
                 }
                 if let Ok(Learnt::Node(node)) = learnt {
                     if heard.beacon().is_none() {
@@ -386,7 +387,7 @@ impl Task {
             *published = findings;
             drop(published);
             if let Some(own) = &self.own {
-                own.handle_change();
+                own.handle_findings();
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use resolver_core::Instant;
-use resolver_core::distance::{Coordinate, Edge, Evidence, NearList, Planner};
+use resolver_core::distance::{Candidate, Coordinate, Edge, NearList, Survey};
 
 use super::matrix::Matrix;
 use crate::random::Random;
@@ -31,8 +31,7 @@ pub(super) struct World<'a> {
 /// A node that has to find its nearest edge.
 pub(super) struct Client<'m> {
     node: usize,
-    planner: Planner<'m>,
-    coordinate: Coordinate,
+    survey: Survey<'m>,
     plain: Coordinate,
     /// What its registry keeps of each edge: the last round trip.
     seen: Vec<Option<u32>>,
@@ -61,7 +60,7 @@ impl<'a> World<'a> {
     /// All nodes start at once, and go on for so long.
     pub(super) fn settle(&mut self, clients: &mut [Client<'_>], span: Duration) {
         let mut wakes: BinaryHeap<_> =
-            clients.iter().enumerate().map(|(at, client)| Reverse((client.planner.poll_at(), at))).collect();
+            clients.iter().enumerate().map(|(at, client)| Reverse((client.survey.poll_at(), at))).collect();
         let edges: Vec<Option<usize>> =
             self.pool.iter().map(|node| clients.iter().position(|client| client.node == *node)).collect();
         let mut beacon_due = Instant::from_micros(0);
@@ -79,25 +78,23 @@ impl<'a> World<'a> {
                 beacon_due = beacon_due + BEACON / self.pool.len() as u32;
             }
             self.step(&mut clients[at], now);
-            wakes.push(Reverse((clients[at].planner.poll_at(), at)));
+            wakes.push(Reverse((clients[at].survey.poll_at(), at)));
         }
     }
 
     /// What one node does when it wakes.
     pub(super) fn step(&mut self, client: &mut Client<'_>, now: Instant) {
-        if client.planner.poll_review(now) {
+        if client.survey.poll_review(now) {
             client.review(&self.pool, &self.beacons);
         }
-        while let Some(probe) = client.planner.poll_probe(now) {
+        while let Some(probe) = client.survey.poll_probe(now) {
             self.probes += 1;
             let edge = usize::from(probe.id);
             client.probed[edge] = true;
             let rtt = self.sample(client.node, self.pool[edge], &mut client.random);
             match rtt.filter(|rtt| Duration::from_micros(u64::from(*rtt)) <= probe.patience) {
                 Some(rtt) => client.learn(edge, rtt, &self.beacons[edge], now),
-                None => {
-                    client.planner.handle_failure(probe.id);
-                }
+                None => client.survey.handle_failure(probe.id),
             }
         }
     }
@@ -124,8 +121,7 @@ impl<'m> Client<'m> {
     pub(super) fn new(node: usize, pool: &[usize], memory: &'m mut [Edge], seed: u64) -> Self {
         Self {
             node,
-            planner: Planner::new(memory, seed, Instant::from_micros(0)),
-            coordinate: Coordinate::ORIGIN,
+            survey: Survey::new(memory, seed, Instant::from_micros(0)),
             plain: Coordinate::ORIGIN,
             seen: vec![None; pool.len()],
             random: Random::new(seed),
@@ -134,7 +130,7 @@ impl<'m> Client<'m> {
     }
 
     pub(super) fn poll_at(&self) -> Instant {
-        self.planner.poll_at()
+        self.survey.poll_at()
     }
 
     /// How many edges it has ever probed.
@@ -163,52 +159,43 @@ impl<'m> Client<'m> {
 
     fn guess(&self, beacons: &[Beacon]) -> usize {
         let guesses = beacons.iter().enumerate();
-        let guesses = guesses.map(|(edge, beacon)| (self.coordinate.estimate(&beacon.coordinate), edge));
+        let guesses =
+            guesses.map(|(edge, beacon)| (self.survey.coordinate().estimate(&beacon.coordinate), edge));
         guesses.min().map_or(0, |(_, edge)| edge)
     }
 
-    /// As a registry does it: all that is known of the whole pool, then the leaders' near lists.
+    /// As a node does it with its registry. Plain Vivaldi learns once more, too.
     fn review(&mut self, pool: &[usize], beacons: &[Beacon]) {
-        let id = |edge: usize| u16::try_from(edge).unwrap_or(u16::MAX);
-        let node = self.node;
+        let (node, seen) = (self.node, &self.seen);
+        let candidate = |id: u16| {
+            let beacon = beacons.get(usize::from(id)).filter(|_| pool[usize::from(id)] != node)?;
+            let coordinate = Some(beacon.coordinate).filter(Coordinate::is_useful);
+            Some(Candidate { coordinate, round_trip: seen[usize::from(id)] })
+        };
+        let end = u16::try_from(pool.len()).unwrap_or(u16::MAX);
+        self.survey.review(end, candidate, |id| beacons[usize::from(id)].near.clone());
         for (edge, beacon) in beacons.iter().enumerate().filter(|(edge, _)| pool[*edge] != node) {
             if let Some(rtt) = self.seen[edge] {
-                // Once more: a few measurements have to do, until the coordinate fits them.
-                self.adjust(rtt, beacon);
-            }
-            let is_useful = self.coordinate.is_useful() && beacon.coordinate.is_useful();
-            let evidence = match self.seen[edge] {
-                Some(rtt) => Evidence::Measured(rtt),
-                None if is_useful => Evidence::Guessed(self.coordinate.estimate(&beacon.coordinate)),
-                None => Evidence::None,
-            };
-            self.planner.offer(id(edge), evidence);
-        }
-        for leader in self.planner.leaders() {
-            for near in &beacons[usize::from(leader)].near {
-                let edge = usize::from(near.id);
-                if pool[edge] != node && self.seen[edge].is_none() {
-                    self.planner.offer(near.id, Evidence::Near(near.rtt));
-                }
+                self.adjust_plain(rtt, beacon);
             }
         }
     }
 
     fn learn(&mut self, edge: usize, rtt: u32, beacon: &Beacon, now: Instant) {
         let id = u16::try_from(edge).unwrap_or(u16::MAX);
-        let Some(rtt) = self.planner.handle_reply(id, rtt, now) else { return };
+        let there = Some(beacon.coordinate).filter(Coordinate::is_useful);
+        let Some((rtt, _)) = self.survey.handle_reply(id, rtt, there, now) else { return };
         self.seen[edge] = Some(rtt);
-        self.adjust(rtt, beacon);
+        self.adjust_plain(rtt, beacon);
     }
 
-    fn adjust(&mut self, rtt: u32, beacon: &Beacon) {
+    fn adjust_plain(&mut self, rtt: u32, beacon: &Beacon) {
         let direction = self.random.next();
-        self.coordinate.handle_sample(&beacon.coordinate, rtt, direction);
         self.plain.handle_sample(&beacon.plain, rtt, direction);
         self.plain.height = 0;
     }
 
     fn beacon(&self) -> Beacon {
-        Beacon { coordinate: self.coordinate, plain: self.plain, near: self.planner.near_list() }
+        Beacon { coordinate: self.survey.coordinate(), plain: self.plain, near: self.survey.near_list() }
     }
 }
