@@ -51,7 +51,7 @@ pub use timing::{Outcome, Suspect};
 /// A node in this registry. It stays the same while the node is known; of a node that made room for another it may come
 /// to name that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub(super) u32);
+pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
     /// Its number: that of its slot.

@@ -124,6 +124,16 @@ impl ClientSubnet {
         self.source.min(most)
     }
 
+    /// The address, its bits beyond the prefix zero.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits of it were sent.
+    pub fn source(&self) -> u8 {
+        self.source
+    }
+
     /// See [`crate::steer::hash::client`].
     pub(crate) fn client_hash(&self) -> u32 {
         crate::steer::hash::client(self.address, self.prefix())
