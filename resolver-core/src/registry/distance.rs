@@ -31,6 +31,11 @@ pub struct Viewpoint {
 }
 
 impl Viewpoint {
+    /// Whether it is in the space of round trips.
+    pub fn has_coordinate(&self) -> bool {
+        self.coordinate.is_some()
+    }
+
     /// See [`Registry::find_region`].
     pub(crate) fn region(&self) -> u16 {
         self.region

@@ -56,8 +56,9 @@ pub(super) enum Field {
     Prefixes,
     HostIdentity,
     Relay,
-    /// What a steered name says (docs/steering.md).
+    /// What a steered name says, and where the clients of a network are (docs/steering.md).
     Steering,
+    Near,
 }
 
 use Field::*;
