@@ -10,7 +10,7 @@ use super::resolve::{Outcome, Resolution, Steered, Step, Subject, zone_for};
 use crate::records::{OwnerId, RRset};
 use crate::registry::{EndpointId, Registry};
 use crate::steer::chain::{Choice, How, Silent, Wanted};
-use crate::steer::explain::{client_hash, families, takes_subnet};
+use crate::steer::explain::{client_hash, families};
 use crate::steer::position::{Asker, Position};
 use crate::steer::rdata::{MAX_STEERING, Policy, Steering};
 use crate::view::View;
@@ -139,7 +139,7 @@ impl<'s> Resolution<'s, '_, '_> {
     /// read.
     fn client(&mut self, steering: &Steering<'_>) -> Option<(u32, Asker)> {
         match self.subnet {
-            Some(subnet) if takes_subnet(steering) => {
+            Some(subnet) if steering.takes_subnet() => {
                 let subnet = subnet.ok()?;
                 self.scope = Some(0);
                 Some((subnet.client_hash(), Asker { address: subnet.address(), known: subnet.source() }))
@@ -149,8 +149,10 @@ impl<'s> Resolution<'s, '_, '_> {
     }
 
     /// Where the client is, if the name asks.
+    #[inline]
     fn locate(&mut self, steering: &Steering<'_>, asker: Asker) -> Option<Position> {
-        let position = Position::of(self.view, steering, asker)?;
+        let map = steering.map()?;
+        let position = Position::of(self.view, map, asker);
         self.located = Some(position.source);
         if let Some(scope) = &mut self.scope {
             *scope = (*scope).max(position.scope);

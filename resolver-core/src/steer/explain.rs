@@ -3,7 +3,7 @@
 use super::chain::{Choice, How, Step, Wanted};
 use super::hash::{self, PREFIX_V4, PREFIX_V6};
 use super::position::{Asker, Position, Whereabouts};
-use super::rdata::{Filter, MAX_STEERING, Steering};
+use super::rdata::{MAX_STEERING, Steering};
 use crate::answer::Client;
 use crate::registry::{EndpointId, V4, V6};
 use crate::view::View;
@@ -48,12 +48,12 @@ pub fn explain(
     let read = crate::answer::read_steering(rrset, &mut octets)?;
     steering(&read);
     let mut choice = Choice::new();
-    let subnet = subnet.filter(|_| takes_subnet(&read));
+    let subnet = subnet.filter(|_| read.takes_subnet());
     let (client, asker) = match subnet {
         Some(subnet) => (subnet.client_hash(), Asker { address: subnet.address(), known: subnet.source() }),
         None => (client_hash(client.address), Asker::at(client.address)),
     };
-    let position = Position::of(view, &read, asker).unwrap_or(Position::UNKNOWN);
+    let position = read.map().map_or(Position::UNKNOWN, |map| Position::of(view, map, asker));
     let wanted = Wanted { families: wanted, client, viewpoint: position.viewpoint.as_ref() };
     choice.choose(view.registry(), &read, wanted, &mut finding);
     let personal = |subnet: ClientSubnet| if choice.is_personal { subnet.prefix() } else { 0 };
@@ -79,9 +79,4 @@ pub(crate) fn families(rtype: Rtype) -> Option<u8> {
 /// What tells clients apart.
 pub(crate) fn client_hash(address: IpAddr) -> u32 {
     hash::client(address, if address.is_ipv4() { PREFIX_V4 } else { PREFIX_V6 })
-}
-
-/// Whether the chain asks for EDNS Client Subnet.
-pub(crate) fn takes_subnet(steering: &Steering<'_>) -> bool {
-    steering.filters().any(|filter| matches!(filter, Filter::ClientSubnet))
 }

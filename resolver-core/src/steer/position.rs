@@ -4,7 +4,6 @@ use core::net::IpAddr;
 
 use super::map::{self, look_up};
 use super::near::{MAX_NEAR, Near};
-use super::rdata::{Filter, Steering};
 use crate::answer::owner_of;
 use crate::life::{MAX_IDENTIFIER, Place};
 use crate::records::OwnerId;
@@ -94,28 +93,23 @@ impl Position {
     pub(crate) const UNKNOWN: Self =
         Self { source: Source::AskedNode, prefix: 0, scope: 0, entry: None, place: None, viewpoint: None };
 
-    /// Where `asker` is for a name with this chain; `None` if that does not ask. Work as for [`look_up`], and once the
-    /// atlas.
-    pub(crate) fn of(view: &View<'_>, steering: &Steering<'_>, asker: Asker) -> Option<Self> {
-        let map = steering.filters().find_map(|filter| match filter {
-            Filter::Map(map) => Some(*map),
-            _ => None,
-        })?;
+    /// Where `asker` is by this map, if one is named, else by the atlas. Work as for [`look_up`], and once the atlas.
+    pub(crate) fn of(view: &View<'_>, map: Option<&[u8]>, asker: Asker) -> Self {
         // Who sends no bit of the address does not want to be located (RFC 7871 section 7.1.2).
         if asker.known == 0 {
-            return Some(Self::UNKNOWN);
+            return Self::UNKNOWN;
         }
         let mapped = map.map_or(Self::UNKNOWN, |map| Self::by_map(view, map, asker));
-        if mapped.viewpoint.is_some() || mapped.source == Source::Map {
-            return Some(mapped);
+        if mapped.source == Source::Map {
+            return mapped;
         }
-        let Some(atlas) = view.atlas() else { return Some(mapped) };
+        let Some(atlas) = view.atlas() else { return mapped };
         let Located { place, prefix } = atlas.locate(asker.address);
         // Both have to say the same of all in the scope.
         let scope = mapped.scope.max(prefix);
-        let Some(place) = place else { return Some(Self { scope, ..Self::UNKNOWN }) };
+        let Some(place) = place else { return Self { scope, ..Self::UNKNOWN } };
         let viewpoint = view.registry().viewpoint(&Near { place: Some(place), ..Near::default() });
-        Some(Self { source: Source::Database, prefix, scope, entry: None, place: Some(place), viewpoint })
+        Self { source: Source::Database, prefix, scope, entry: None, place: Some(place), viewpoint }
     }
 
     fn by_map(view: &View<'_>, map: &[u8], asker: Asker) -> Self {

@@ -32,6 +32,8 @@ pub struct Steering<'a> {
     /// What happens when no endpoint is left.
     pub policy: Policy<'a>,
     filters: heapless::Vec<Filter<'a>, KINDS>,
+    /// Which kinds of filters there are, a bit each.
+    kinds: u16,
 }
 
 /// What happens when no endpoint is left.
@@ -136,19 +138,34 @@ impl<'a> Steering<'a> {
             2 => (Policy::NoData, rest),
             _ => return Err(Unread::Malformed),
         };
-        let mut read = Self { service, policy, filters: heapless::Vec::new() };
-        let mut seen = 0_u16;
+        let mut read = Self { service, policy, filters: heapless::Vec::new(), kinds: 0 };
         let mut rest = filters;
         while !rest.is_empty() {
             let (kind, filter, after) = read_filter(rest)?;
             let bit = 1 << kind;
-            if seen & bit != 0 || read.filters.push(filter).is_err() {
+            if read.kinds & bit != 0 || read.filters.push(filter).is_err() {
                 return Err(Unread::Malformed);
             }
-            seen |= bit;
+            read.kinds |= bit;
             rest = after;
         }
         Ok(read)
+    }
+
+    /// Whether the chain asks for EDNS Client Subnet.
+    pub(crate) fn takes_subnet(&self) -> bool {
+        self.kinds & 1 << CLIENT_SUBNET != 0
+    }
+
+    /// Whether the chain asks where the client is; then with the name of the map, in plain wire form, if there is one.
+    pub(crate) fn map(&self) -> Option<Option<&'a [u8]>> {
+        if self.kinds & 1 << MAP == 0 {
+            return None;
+        }
+        self.filters.iter().find_map(|filter| match filter {
+            Filter::Map(map) => Some(*map),
+            _ => None,
+        })
     }
 
     /// The filters, in order.
