@@ -321,7 +321,17 @@ impl Choice {
             for at in list.clone().take(MOST_LOOKED_AT) {
                 match admission.against(&slots[at], allowed, region) {
                     Some(against) => observer.note(against, EndpointId(at as u32), false),
-                    None => self.put_by_distance(from.distance(&slots[at]), at, slots, observer),
+                    None => {
+                        let distance = from.distance(&slots[at]);
+                        // The nearest so far, or one that is nearer yet, sets the margin.
+                        let is_within =
+                            self.count == 0 || distance <= self.scores[0].saturating_add(admission.margin);
+                        if is_within {
+                            self.put_by_distance(distance, at, slots, observer);
+                        } else {
+                            observer.note(Step::Nearest, EndpointId(at as u32), false);
+                        }
+                    }
                 }
             }
             if self.count > 0 || admission.region.is_none() {
@@ -355,11 +365,13 @@ impl Choice {
         slots: &[EndpointSlot],
         observer: &mut O,
     ) {
-        let rank = |distance: u32, index: usize| (distance, slots[index].identity);
+        let is_before = |distance: u32, at: usize, other: u32, index: u32| {
+            distance < other || distance == other && slots[at].identity < slots[index as usize].identity
+        };
         let mut place = self.count;
         if let Some(last) = self.count.checked_sub(1).filter(|_| self.count == MAX_CANDIDATES) {
             let index = self.endpoints[last];
-            let is_out = rank(distance, at) >= rank(self.scores[last], index as usize);
+            let is_out = !is_before(distance, at, self.scores[last], index);
             observer.note(Step::Reach, EndpointId(if is_out { at as u32 } else { index }), false);
             if is_out {
                 return;
@@ -369,7 +381,7 @@ impl Choice {
             self.count += 1;
         }
         while let Some(before) = place.checked_sub(1)
-            && rank(distance, at) < rank(self.scores[before], self.endpoints[before] as usize)
+            && is_before(distance, at, self.scores[before], self.endpoints[before])
         {
             (self.scores[place], self.endpoints[place]) = (self.scores[before], self.endpoints[before]);
             place = before;
