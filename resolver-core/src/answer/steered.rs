@@ -7,14 +7,14 @@
 use super::denial::Denial;
 use super::lookup::{Found, find, find_exact};
 use super::resolve::{Outcome, Resolution, Steered, Step, Subject, zone_for};
-use crate::records::{OwnerId, RRset};
+use crate::records::{OwnerId, RRset, ZoneId};
 use crate::registry::{EndpointId, Registry};
 use crate::steer::chain::{Choice, How, Silent, Wanted};
 use crate::steer::explain::{client_hash, families};
 use crate::steer::position::{Asker, Position};
 use crate::steer::rdata::{MAX_STEERING, Policy, Steering};
 use crate::view::View;
-use crate::wire::name::{MAX_LABEL, MAX_NAME};
+use crate::wire::name::{MAX_LABEL, MAX_LABELS, MAX_NAME};
 use crate::wire::{ExtendedError, Name, Overflow, Rtype, Section};
 
 /// SvcParamKeys (RFC 9460 section 14.3.2).
@@ -54,7 +54,7 @@ impl<'s> Resolution<'s, '_, '_> {
             self.outcome = Outcome::BadSubnet;
             return Some(Ok(Step::Done));
         };
-        let position = self.locate(&steering, asker);
+        let position = self.locate(subject.zone, &steering, asker);
         let viewpoint = position.as_ref().and_then(|position| position.viewpoint.as_ref());
         let wanted = Wanted { families, client, viewpoint };
         let mut choice = Choice::new();
@@ -125,7 +125,7 @@ impl<'s> Resolution<'s, '_, '_> {
         let Some(steering) = steering else { return Ok(false) };
         let mut choice = Choice::new();
         // Where the client is, this name may ask again.
-        let position = self.locate(&steering, asker);
+        let position = self.locate(zone, &steering, asker);
         let viewpoint = position.as_ref().map_or(wanted.viewpoint, |position| position.viewpoint.as_ref());
         choice.choose(self.view.registry(), &steering, Wanted { viewpoint, ..wanted }, &mut Silent);
         if !matches!(choice.how, How::Eligible | How::Open) {
@@ -148,11 +148,11 @@ impl<'s> Resolution<'s, '_, '_> {
         }
     }
 
-    /// Where the client is, if the name asks.
+    /// Where the client is, if the name, which is in `zone`, asks.
     #[inline]
-    fn locate(&mut self, steering: &Steering<'_>, asker: Asker) -> Option<Position> {
+    fn locate(&mut self, zone: ZoneId, steering: &Steering<'_>, asker: Asker) -> Option<Position> {
         let map = steering.map()?;
-        let position = Position::of(self.view, map, asker);
+        let position = Position::of(self.view, zone, map, asker);
         self.located = Some(position.source);
         if let Some(scope) = &mut self.scope {
             *scope = (*scope).max(position.scope);
@@ -332,11 +332,34 @@ pub(crate) fn steered_rrset<'v>(view: &'v View<'_>, name: &Name, rtype: Rtype) -
     }
 }
 
-/// The owner of exactly `name`, if it is in a zone that is served here.
-pub(crate) fn owner_of(view: &View<'_>, name: &Name) -> Option<OwnerId> {
+/// The owner of exactly `name` (plain wire form), if it is in a zone that is served here. As a rule that is `home`, where it is
+/// found without reading it as a name.
+pub(crate) fn owner_of(view: &View<'_>, home: ZoneId, name: &[u8]) -> Option<OwnerId> {
     let store = view.store();
-    let zone = store.closest_zone(name, false).filter(|&zone| view.position(zone).is_some())?;
-    find_exact(store, zone, name)
+    let apex = store.apex_name(home).as_wire();
+    // Where each label starts, down to what may be the apex. A name has at most 127, and ends with a zero.
+    let mut starts: heapless::Vec<u8, MAX_LABELS> = heapless::Vec::new();
+    let mut at = 0;
+    while name.len() - at > apex.len() {
+        starts.push(at as u8).ok()?;
+        at += 1 + usize::from(name[at]);
+    }
+    if name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(apex)) {
+        let label = |&start: &u8| {
+            let start = usize::from(start);
+            &name[start + 1..start + 1 + usize::from(name[start])]
+        };
+        let found = starts.iter().rev().map(label).try_fold(store.apex(home), |owner, label| {
+            // What is below a cut may be in a zone of its own.
+            store.child(owner, label).filter(|&child| !store.flags(child).delegation)
+        });
+        if found.is_some() {
+            return found;
+        }
+    }
+    let name = Name::from_wire(name).ok()?;
+    let zone = store.closest_zone(&name, false).filter(|&zone| view.position(zone).is_some())?;
+    find_exact(store, zone, &name)
 }
 
 /// The first RDATA, copied to `octets`; `None` if it is of another version. (Lower versions stand first.)

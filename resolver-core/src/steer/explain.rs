@@ -53,7 +53,8 @@ pub fn explain(
         Some(subnet) => (subnet.client_hash(), Asker { address: subnet.address(), known: subnet.source() }),
         None => (client_hash(client.address), Asker::at(client.address)),
     };
-    let position = read.map().map_or(Position::UNKNOWN, |map| Position::of(view, map, asker));
+    let zone = view.store().closest_zone(name, false)?;
+    let position = read.map().map_or(Position::UNKNOWN, |map| Position::of(view, zone, map, asker));
     let wanted = Wanted { families: wanted, client, viewpoint: position.viewpoint.as_ref() };
     choice.choose(view.registry(), &read, wanted, &mut finding);
     let personal = |subnet: ClientSubnet| if choice.is_personal { subnet.prefix() } else { 0 };

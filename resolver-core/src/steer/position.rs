@@ -6,10 +6,9 @@ use super::map::{self, look_up};
 use super::near::{MAX_NEAR, Near};
 use crate::answer::owner_of;
 use crate::life::{MAX_IDENTIFIER, Place};
-use crate::records::OwnerId;
+use crate::records::{OwnerId, ZoneId};
 use crate::registry::distance::Viewpoint;
 use crate::view::View;
-use crate::wire::Name;
 
 /// A shell's own knowledge of where networks are, such as a database on its disk. Asked for names that want it, once a query.
 pub trait Atlas: Send + Sync {
@@ -93,13 +92,13 @@ impl Position {
     pub(crate) const UNKNOWN: Self =
         Self { source: Source::AskedNode, prefix: 0, scope: 0, entry: None, place: None, viewpoint: None };
 
-    /// Where `asker` is by this map, if one is named, else by the atlas. Work as for [`look_up`], and once the atlas.
-    pub(crate) fn of(view: &View<'_>, map: Option<&[u8]>, asker: Asker) -> Self {
+    /// Where `asker` is for a name of `zone` by this map, if one is named, else by the atlas. Work as for [`look_up`], and once the atlas.
+    pub(crate) fn of(view: &View<'_>, zone: ZoneId, map: Option<&[u8]>, asker: Asker) -> Self {
         // Who sends no bit of the address does not want to be located (RFC 7871 section 7.1.2).
         if asker.known == 0 {
             return Self::UNKNOWN;
         }
-        let mapped = map.map_or(Self::UNKNOWN, |map| Self::by_map(view, map, asker));
+        let mapped = map.map_or(Self::UNKNOWN, |map| Self::by_map(view, zone, map, asker));
         if mapped.source == Source::Map {
             return mapped;
         }
@@ -112,9 +111,8 @@ impl Position {
         Self { source: Source::Database, prefix, scope, entry: None, place: Some(place), viewpoint }
     }
 
-    fn by_map(view: &View<'_>, map: &[u8], asker: Asker) -> Self {
-        let owner = Name::from_wire(map).ok().and_then(|map| owner_of(view, &map));
-        let Some(owner) = owner else { return Self::UNKNOWN };
+    fn by_map(view: &View<'_>, zone: ZoneId, map: &[u8], asker: Asker) -> Self {
+        let Some(owner) = owner_of(view, zone, map) else { return Self::UNKNOWN };
         let store = view.store();
         let found = look_up(store, owner, asker.address, asker.known);
         let mut octets = [0; MAX_NEAR];

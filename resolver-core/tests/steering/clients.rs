@@ -421,6 +421,7 @@ proptest! {
     ) {
         let mut zone = Zone::parse("example.", "@ 300 SOA ns admin 1 2 3 4 60\n");
         zone.records.push(steer("www.example.", "web map=clients.example. count=64"));
+        zone.records.push(steer("close.example.", "web map=clients.example. nearest=20ms"));
         zone.records.push(near("in-addr", &format!("place={latitude},{longitude}")));
         serve_steered(&[zone], 0, registry(100, &settings()), |view| {
             for (index, &(latitude, longitude)) in places.iter().enumerate() {
@@ -439,6 +440,10 @@ proptest! {
             let mut all: Vec<u32> = (0..places.len() as u8).map(distance).collect();
             all.sort();
             prop_assert_eq!(&got[..], &all[..64]);
+            let ask = Ask { edns: Some((4_000, 0, false)), transport: Transport::Tcp, ..Ask::new(&name("close.example."), Rtype::A) };
+            let close: Vec<u32> = hosts(&ask.send(view)).into_iter().map(distance).collect();
+            let within = all.iter().take(64).filter(|&&distance| distance <= all[0] + 20_000);
+            prop_assert!(close.iter().eq(within));
             Ok(())
         })?;
     }
@@ -453,4 +458,33 @@ fn a_map_is_named_in_the_chain() {
     assert_eq!(&out[..length], b"\x01\x03web\0\x09\x11\x07clients\x07example\0");
     let read = resolver_core::steer::Steering::read(&out[..length]).unwrap();
     assert_eq!(read.to_string(), "web map=clients.example. else=open");
+}
+
+/// A map may be in another zone than the name, or in one below it.
+#[test]
+fn a_map_is_found_in_whatever_zone_it_is() {
+    let soa = "@ 300 SOA ns admin 1 2 3 4 60\n@ 300 NS ns.example.net.\n";
+    for (apex, map) in
+        [("example.", "clients.example."), ("clients.example.", "clients.example."), ("net.", "clients.net.")]
+    {
+        let mut zone = Zone::parse(
+            "example.",
+            &format!("{soa}{}", if apex == map { "clients 300 NS ns.example.net.\n" } else { "" }),
+        );
+        zone.records.push(steer("www.example.", &format!("web map={map} region")));
+        let entry = Record { owner: name(&format!("10.in-addr.{map}")), ..near("x", "region=us") };
+        let mut zones = vec![zone];
+        if apex == "example." {
+            zones[0].records.push(entry);
+        } else {
+            zones.push(Zone::parse(apex, soa));
+            zones[1].records.push(entry);
+        }
+        serve_steered(&zones, 0, registry(8, &settings()), |view| {
+            is_born(view, &Node::new("berlin", "eu", 1), 1, at(0));
+            is_born(view, &Node::new("new-york", "us", 2), 1, at(0));
+            assert_eq!(ask_from(view, "10.1.0.1"), [2], "{map} in {apex}");
+            assert_eq!(ask_from(view, "11.1.0.1"), [1], "{map} in {apex}");
+        });
+    }
 }
