@@ -274,9 +274,10 @@ struct Explain {
     /// The type: A, AAAA, SRV, SVCB or HTTPS
     #[arg(value_name = "TYPE")]
     rtype: String,
-    /// Where the query would come from; the node's own machine without it
-    #[arg(long, value_name = "ADDRESS")]
-    client: Option<std::net::IpAddr>,
+    /// Where the query would come from, or the network of its EDNS Client Subnet (192.0.2.0/24); the node's own machine
+    /// without it
+    #[arg(long, value_name = "ADDRESS[/PREFIX]")]
+    client: Option<node::Asker>,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,

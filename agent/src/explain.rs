@@ -1,7 +1,7 @@
 //! `fingerpost explain`: why a running node answers a query for a steered name as it does.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use serde_json::Value;
@@ -16,8 +16,8 @@ pub struct Question<'a> {
     pub name: &'a str,
     /// The type.
     pub rtype: &'a str,
-    /// Where the query would come from; the node's own machine without one.
-    pub client: Option<IpAddr>,
+    /// On whose behalf; the node's own machine's without one.
+    pub client: Option<node::Asker>,
     /// For programs.
     pub json: bool,
 }
@@ -33,7 +33,7 @@ pub fn run(question: &Question<'_>) -> Result<String, String> {
             rtype: question.rtype.to_ascii_uppercase().parse().map_err(|_| {
                 format!("TYPE: {:?} is no type such as A, AAAA, SRV or HTTPS", question.rtype)
             })?,
-            client: question.client.unwrap_or(Ipv4Addr::LOCALHOST.into()),
+            from: question.client.unwrap_or(node::Asker::Address(Ipv4Addr::LOCALHOST.into())),
         };
     let answer = node::request(&directory, &asked).map_err(|error| {
         format!(
@@ -68,13 +68,14 @@ fn table(answer: &Value) -> String {
     let filters: Vec<String> = steering["filters"].as_array().into_iter().flatten().map(text).collect();
     let _ = writeln!(
         out,
-        "{} {} for {}: service {}, TTL {}, else {}\n{how}; filters: {}\n",
+        "{} {} for {}: service {}, TTL {}, else {}\n{}\n{how}; filters: {}\n",
         text(&answer["name"]),
         text(&answer["type"]),
         text(&answer["client"]),
         text(&steering["service"]),
         answer["ttl"],
         text(&steering["else"]),
+        position(answer),
         if filters.is_empty() { "none".to_owned() } else { filters.join(", ") },
     );
     let mut rows = vec![["endpoint", "region", "state", "distance", "load", "verdict"].map(String::from)];
@@ -103,6 +104,37 @@ fn table(answer: &Value) -> String {
         out.push('\n');
     }
     out
+}
+
+/// Where the client is taken to be, and why.
+fn position(answer: &Value) -> String {
+    let position = &answer["position"];
+    let parts = [("region ", &position["region"]), ("node ", &position["node"])];
+    let mut said: Vec<String> =
+        parts.iter().filter_map(|(what, value)| value.as_str().map(|name| format!("{what}{name}"))).collect();
+    if let [Value::Number(latitude), Value::Number(longitude)] =
+        position["place"].as_array().map_or(&[][..], Vec::as_slice)
+    {
+        said.push(format!("place {latitude},{longitude}"));
+    }
+    let said = said.join(", ");
+    let network = position["network"].as_str().unwrap_or_default();
+    let source = match position["from"].as_str() {
+        Some("map") => format!("{said} (map, {network})"),
+        Some("database") => format!("{said} (database, {network})"),
+        _ => "taken to be at the node that is asked".to_owned(),
+    };
+    let is_of_no_use = position["from"] != "asked_node" && position["is_at_the_asked_node"] == true;
+    let use_of_it =
+        if is_of_no_use { ": no better than to take it to be at the node that is asked" } else { "" };
+    let client = format!("client {}", position["address"].as_str().unwrap_or_default());
+    let subnet =
+        match (&answer["ecs_scope"], answer["client"].as_str().is_some_and(|text| text.contains('/'))) {
+            (Value::Number(scope), _) => format!("; EDNS Client Subnet, scope /{scope}"),
+            (_, true) => "; EDNS Client Subnet is not looked at: the name has no filter ecs".to_owned(),
+            _ => String::new(),
+        };
+    format!("{client}: {source}{use_of_it}{subnet}")
 }
 
 /// Its place in the answer, or the step that left it out and why.

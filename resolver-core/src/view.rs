@@ -13,6 +13,7 @@ use crate::fleet::Heard;
 use crate::life::{Coordinate, Orders};
 use crate::records::{BEGIN_CELLS, Change, ChangeError, Memory, Store, ZoneId};
 use crate::registry::{HearError, Learnt, NodeId, Outcome, Registry, Suspect};
+use crate::steer::Atlas;
 use crate::time::Instant;
 use crate::wire::Name;
 
@@ -73,6 +74,7 @@ impl core::error::Error for ApplyError {}
 pub struct View<'m> {
     store: Store<'m>,
     registry: Registry<'m>,
+    atlas: Option<&'m dyn Atlas>,
 }
 
 /// Index slots or owners that one call goes through at most: some tens of microseconds on a gateway, which is what
@@ -87,7 +89,7 @@ const MOST_KEPT_FREE: u32 = 64;
 impl<'m> View<'m> {
     /// An empty view whose node steers to nobody; see [`Store::new`].
     pub fn new(memory: Memory<'m>, seed: u64) -> Self {
-        let mut view = Self { store: Store::new(memory, seed), registry: Registry::empty() };
+        let mut view = Self { store: Store::new(memory, seed), registry: Registry::empty(), atlas: None };
         view.keep_free();
         view
     }
@@ -95,6 +97,11 @@ impl<'m> View<'m> {
     /// The same view with this registry for steered names.
     pub fn with_registry(self, registry: Registry<'m>) -> Self {
         Self { registry, ..self }
+    }
+
+    /// The same view with the shell's own knowledge of where clients are.
+    pub fn with_atlas(self, atlas: &'m dyn Atlas) -> Self {
+        Self { atlas: Some(atlas), ..self }
     }
 
     fn keep_free(&mut self) {
@@ -119,6 +126,11 @@ impl<'m> View<'m> {
     /// What is known of the fleet's nodes, for reading.
     pub fn registry(&self) -> &Registry<'m> {
         &self.registry
+    }
+
+    /// See [`Self::with_atlas`].
+    pub fn atlas(&self) -> Option<&'m dyn Atlas> {
+        self.atlas
     }
 
     /// Fills a zone that has no content yet with a state which is already trusted (last known good from disk) as

@@ -208,18 +208,27 @@ fn topics() {
 
 #[test]
 fn steered_names() {
-    let mut text =
-        String::from("# RDATA of type STEER (65333), each behind its text; names are below example.org.\n\n");
+    let mut text = String::from(
+        "# RDATA of types STEER (65333) and NEAR (65334), each behind its text; names are below example.org.\n\n",
+    );
     for steering in [
         "web",
         "web region=eu nearest=10ms load=80% weight count=2 else=open",
         "web fence=eu,us nearest weight=capacity count=1 else=name:backup",
         "_x any-state region ecs else=nodata",
+        "web map ecs region nearest",
+        "web map=clients region nearest",
     ] {
         let mut out = [0; 512];
         let length =
             resolver_core::steer::text::parse(steering.split(' '), &zone("example.org"), &mut out).unwrap();
         writeln!(text, "{steering:?} {}", hex(&out[..length])).unwrap();
+    }
+    for near in ["region=eu", "place=52.52,-13.405", "region=eu place=-33.8688,151.2093 node=sydney-1"] {
+        let mut out = [0; 128];
+        let said = resolver_core::steer::near::Near::parse(near.split(' ')).unwrap();
+        let length = said.write(&mut out).unwrap();
+        writeln!(text, "{near:?} {}", hex(&out[..length])).unwrap();
     }
     golden("steering.txt", &text);
 }

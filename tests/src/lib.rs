@@ -16,6 +16,7 @@ pub mod elf;
 pub mod fleet;
 pub mod gdb;
 pub mod metrics;
+pub mod mmdb;
 pub mod mqtt;
 pub mod namespace;
 pub mod ports;

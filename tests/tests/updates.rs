@@ -2,13 +2,10 @@
 //! changes nothing.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use tests::dns::update::Outcome;
 use tests::dns::{Question, TsigKey, Update, rcode, rtype, tsig};
 use tests::fleet::converge;
-use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, binary, eventually};
+use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
 struct Site {
     zone: Zone,
@@ -57,25 +54,7 @@ impl Site {
 
 /// Runs the real `nsupdate` with a script; returns what it printed.
 fn nsupdate(site: &Site, script: &str) -> Result<(), String> {
-    let key = site.zone.tsig();
-    let key_file = site.scratch.file(
-        "update.key",
-        format!("key \"{}\" {{ algorithm hmac-sha256; secret \"{}\"; }};\n", key.name, key.base64()),
-    );
-    let mut child = Command::new(binary::required("nsupdate"))
-        .arg("-k")
-        .arg(key_file)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let address = site.origin.update_address();
-    let script =
-        format!("server {} {}\nzone {}\n{script}send\n", address.ip(), address.port(), site.zone.apex());
-    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    tests::fleet::nsupdate(&site.scratch, &site.origin, &site.zone, script)
 }
 
 fn a_change_by_nsupdate_is_answered(kind: BrokerKind) {

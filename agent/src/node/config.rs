@@ -331,7 +331,8 @@ impl Document for Config {
                 "add [enrolment] with certificate and key, or leave [[service]] out",
             ));
         }
-        if let Some(steering) = &self.steering {
+        if let Some(steering) = &mut self.steering {
+            steering.complete(base);
             steering.check()?;
             if self.steering_place().is_none() {
                 return Err(Problem::new(

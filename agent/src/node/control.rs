@@ -1,22 +1,21 @@
 //! Questions to a running node: `explain NAME TYPE CLIENT`, answered by JSON. The door is [`crate::control`]'s.
 
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use resolver_core::wire::{Name, Rtype};
 use tokio_util::sync::CancellationToken;
 
-use super::explain::{Question, explain};
+use super::explain::{Asker, Question, explain};
 use super::steering::Steering;
 use super::view::SharedView;
 use crate::control;
 
 /// Asks the node whose state directory this is; `Err` inside is its refusal.
 pub fn request(directory: &Path, question: &Question) -> io::Result<Result<String, String>> {
-    let Question { name, rtype, client } = question;
-    control::request(directory, &format!("explain {name} {rtype} {client}"))
+    let Question { name, rtype, from } = question;
+    control::request(directory, &format!("explain {name} {rtype} {from}"))
 }
 
 /// Takes questions until `stop`.
@@ -43,8 +42,8 @@ fn parse(line: &str) -> Option<Question> {
     }
     let name: Name = words.next()?.parse().ok()?;
     let rtype: Rtype = words.next()?.parse().ok()?;
-    let client: IpAddr = words.next()?.parse().ok()?;
-    words.next().is_none().then_some(Question { name, rtype, client })
+    let from: Asker = words.next()?.parse().ok()?;
+    words.next().is_none().then_some(Question { name, rtype, from })
 }
 
 #[cfg(test)]
@@ -53,13 +52,18 @@ mod tests {
 
     #[test]
     fn only_whole_questions_are_taken() {
-        assert!(parse("explain www.example.org. A 192.0.2.1\n").is_some());
+        for good in ["192.0.2.1", "192.0.2.0/24", "::1", "2001:db8::/32", "0.0.0.0/0"] {
+            assert!(parse(&format!("explain www.example.org. A {good}\n")).is_some(), "{good}");
+        }
         for wrong in [
             "",
             "explain",
             "explain www A",
             "explain www A 192.0.2.1 more",
             "explain www A nowhere",
+            "explain www A 192.0.2.1/",
+            "explain www A 192.0.2.1/33",
+            "explain www A 2001:db8::/129",
             "explain w..w A 192.0.2.1",
             "reload www A 192.0.2.1",
         ] {

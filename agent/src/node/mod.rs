@@ -37,10 +37,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Problem;
+use crate::drift::Original;
 use crate::mqtt;
 use crate::service::{Blame, Context, Failure};
 
@@ -48,12 +49,13 @@ pub use checks::{CheckEntry, DnsEntry};
 pub use config::{Config, Tcp, Zone};
 pub use control::request;
 pub use enrolment::{Enrolment, ServiceEntry};
-pub use explain::Question;
+pub use explain::{Asker, Question};
 pub use steering::Section as Steering;
 
 use feed::Follower;
 use life::OwnLife;
 use state::StateFiles;
+use steering::Database;
 use view::SharedView;
 
 /// Why a node ended before it was told to.
@@ -122,20 +124,15 @@ impl std::error::Error for Error {}
 
 /// Runs a node until `context.stop`. Queries are answered (last known good, or SERVFAIL) before the broker is reached.
 pub async fn run(config: Config, context: Context) -> Result<(), Error> {
-    // It has no file to read again, but ends the process if nobody takes it.
-    let mut hangup = signal(SignalKind::hangup()).map_err(Error::Thread)?;
-    let original = context.original.clone();
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP changes nothing at a node: restart it for a new configuration");
-            if let Some(original) = &original {
-                original.tell::<Config>();
-            }
-        }
-    });
+    // It ends the process if nobody takes it.
+    let hangup = signal(SignalKind::hangup()).map_err(Error::Thread)?;
     let mut settings = config.broker_settings().map_err(Error::Config)?;
     let zones = config.zones().map_err(Error::Config)?;
     let view = Arc::new(SharedView::new(&config, &zones)?);
+    tokio::spawn(reload_on_signal(hangup, view.database(), context.original.clone()));
+    if let Some(database) = view.database() {
+        steering::database::register(&context.metrics, database);
+    }
     let state_dir = config.state_dir();
     let files = match &state_dir {
         Some(directory) => Some(Arc::new(StateFiles::open(directory.clone(), &view)?)),
@@ -201,4 +198,22 @@ pub async fn run(config: Config, context: Context) -> Result<(), Error> {
     workers.join();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// On SIGHUP the database of places is read again; the configuration is not.
+async fn reload_on_signal(
+    mut hangup: Signal,
+    database: Option<&'static Database>,
+    original: Option<Arc<Original>>,
+) {
+    while hangup.recv().await.is_some() {
+        match database {
+            // A thread that dies has told why.
+            Some(database) => _ = tokio::task::spawn_blocking(move || database.reload()).await,
+            None => tracing::info!("SIGHUP changes nothing at a node: restart it for a new configuration"),
+        }
+        if let Some(original) = &original {
+            original.tell::<Config>();
+        }
+    }
 }

@@ -210,6 +210,19 @@ fn queries(registry: &Registry, workers: Vec<Arc<Mutex<udp::Tally>>>, tcp: tcp::
         for (choice, count) in choices {
             out.sample(&[("choice", choice)], sum(count));
         }
+        out.family(
+            "answers_located_total",
+            "Steered names that ask where the client is, by who says it.",
+            Kind::Counter,
+        );
+        let sources: [(&str, Count); 3] = [
+            ("map", |c| c.located_by_map),
+            ("database", |c| c.located_by_database),
+            ("nobody", |c| c.located_by_nobody),
+        ];
+        for (source, count) in sources {
+            out.sample(&[("source", source)], sum(count));
+        }
         out.family("answers_truncated_total", "Answers with TC=1.", Kind::Counter);
         out.sample(&[], sum(|c| c.truncated));
         out.family("answers_unsent_total", "UDP answers that the system did not take.", Kind::Counter);

@@ -16,12 +16,14 @@ use resolver_core::wire::Name;
 
 use super::Error;
 use super::config::{Config, ZoneSetup};
+use super::steering::Database;
 use crate::config::Problem;
 use crate::memory;
 
 /// The records of a node, for all its threads.
 pub(super) struct SharedView {
     lock: RwLock<View<'static>>,
+    database: Option<&'static Database>,
     zones: Vec<(Name, ZoneId)>,
 }
 
@@ -46,6 +48,10 @@ impl SharedView {
         if let Some(registry) = registry(config)? {
             view = view.with_registry(registry);
         }
+        let database = database(config)?;
+        if let Some(database) = database {
+            view = view.with_atlas(database);
+        }
         let add = |zone: &ZoneSetup| {
             let id = view.add_zone(&zone.apex).ok_or_else(|| {
                 Error::Config(Problem::new(
@@ -57,7 +63,7 @@ impl SharedView {
             Ok((zone.apex.clone(), id))
         };
         let zones = zones.iter().map(add).collect::<Result<_, _>>()?;
-        Ok(Self { lock: RwLock::new(view), zones })
+        Ok(Self { lock: RwLock::new(view), database, zones })
     }
 
     /// To look things up. Keep it short: the feed waits.
@@ -91,6 +97,11 @@ impl SharedView {
         self.lock.write().load(zone, changes, position)
     }
 
+    /// Where networks are, if the node has a database of that.
+    pub(super) fn database(&self) -> Option<&'static Database> {
+        self.database
+    }
+
     /// The zones, in the order of the configuration.
     pub(super) fn zones(&self) -> &[(Name, ZoneId)] {
         &self.zones
@@ -118,6 +129,13 @@ fn registry(config: &Config) -> Result<Option<Registry<'static>>, Error> {
     };
     let seed = getrandom::u64().map_err(|error| Error::Memory(0, io::Error::other(error)))?;
     Ok(Some(Registry::new(memory, &settings, seed)))
+}
+
+/// The database of places, if one is configured. It lives as long as the process.
+fn database(config: &Config) -> Result<Option<&'static Database>, Error> {
+    let path = config.steering.as_ref().and_then(|section| section.database.as_deref());
+    let opened = path.map(Database::open).transpose().map_err(Error::Config)?;
+    Ok(opened.map(|database| &*Box::leak(Box::new(database))))
 }
 
 /// On average.

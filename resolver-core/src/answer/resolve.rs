@@ -11,6 +11,7 @@ use super::responder::Client;
 use super::sections::{Sections, read_name};
 use super::steered::Place;
 use crate::records::{OwnerId, RRset, Store, ZoneId};
+use crate::steer::Source;
 use crate::view::View;
 use crate::wire::edns::ClientSubnet;
 use crate::wire::{ExtendedError, Malformed, Rcode};
@@ -62,6 +63,8 @@ pub(super) struct Resolved {
     /// The Extended DNS Error that belongs to it.
     pub(super) error: Option<ExtendedError>,
     pub(super) steered: Option<Steered>,
+    /// Who said where the client is, if the name asked.
+    pub(super) located: Option<Source>,
     /// The scope prefix length for EDNS Client Subnet, if that was looked at (RFC 7871 section 7.2.1).
     pub(super) scope: Option<u8>,
 }
@@ -76,6 +79,7 @@ pub(super) struct Resolution<'s, 'm, 'b> {
     /// EDNS Client Subnet, if the query has it.
     pub(super) subnet: Option<Result<ClientSubnet, Malformed>>,
     pub(super) steered: Option<Steered>,
+    pub(super) located: Option<Source>,
     pub(super) scope: Option<u8>,
     /// Where the owner of each CNAME stands in the reply.
     aliases: heapless::Vec<u16, { MAX_ALIASES + 1 }>,
@@ -111,7 +115,7 @@ impl Resolution<'_, '_, '_> {
     /// Resolves `query` of `client` from `view` into the reply that `writer` has begun, rcode, AA and TC included.
     ///
     /// Work is bounded by [`MAX_ALIASES`] names of 127 labels, by what one steered name may look at
-    /// ([`crate::steer::MOST_LOOKED_AT`]), and by the room in the reply.
+    /// ([`crate::steer::MOST_LOOKED_AT`]) and a map of clients ([`crate::steer::map`]), and by the room in the reply.
     pub(super) fn run(
         view: &View<'_>,
         query: &Query,
@@ -128,12 +132,13 @@ impl Resolution<'_, '_, '_> {
             client,
             subnet,
             steered: None,
+            located: None,
             scope: None,
             aliases: heapless::Vec::new(),
             expansions: heapless::Vec::new(),
         };
         let overflow = resolution.resolve(&query.name).is_err();
-        let Resolution { outcome, sections, aliases, steered, scope, .. } = resolution;
+        let Resolution { outcome, sections, aliases, steered, located, scope, .. } = resolution;
         let mut error = sections.error();
         if overflow {
             writer.set_truncated();
@@ -158,7 +163,7 @@ impl Resolution<'_, '_, '_> {
         if authoritative {
             writer.set_authoritative();
         }
-        Resolved { outcome, error, steered, scope }
+        Resolved { outcome, error, steered, located, scope }
     }
 }
 

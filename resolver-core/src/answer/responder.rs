@@ -4,6 +4,7 @@
 use core::net::IpAddr;
 
 use super::resolve::{Outcome, Resolution, Steered};
+use crate::steer::Source;
 use crate::view::View;
 use crate::wire::edns::{ClientSubnet, Options};
 use crate::wire::{
@@ -72,6 +73,10 @@ pub struct Counters {
     pub steered_node: u64,
     /// Steered names without any endpoint: these count as `nodata`.
     pub steered_nothing: u64,
+    /// Of the steered names that ask where the client is: where a map says; where the database says; and neither did.
+    pub located_by_map: u64,
+    pub located_by_database: u64,
+    pub located_by_nobody: u64,
     pub truncated: u64,
     pub ignored_short: u64,
     pub ignored_response: u64,
@@ -174,6 +179,13 @@ impl Responder {
                 Steered::Fallback => &mut counters.steered_fallback,
                 Steered::Nothing => &mut counters.steered_nothing,
                 Steered::Node => &mut counters.steered_node,
+            } += 1;
+        }
+        if let Some(source) = resolved.located {
+            *match source {
+                Source::Map => &mut counters.located_by_map,
+                Source::Database => &mut counters.located_by_database,
+                Source::AskedNode => &mut counters.located_by_nobody,
             } += 1;
         }
         *match resolved.outcome {

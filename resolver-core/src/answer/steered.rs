@@ -5,15 +5,16 @@
 //! What is made here is never signed.
 
 use super::denial::Denial;
-use super::lookup::{Found, find};
+use super::lookup::{Found, find, find_exact};
 use super::resolve::{Outcome, Resolution, Steered, Step, Subject, zone_for};
-use crate::records::{OwnerId, RRset};
+use crate::records::{OwnerId, RRset, ZoneId};
 use crate::registry::{EndpointId, Registry};
 use crate::steer::chain::{Choice, How, Silent, Wanted};
-use crate::steer::explain::{client_hash, families, takes_subnet};
+use crate::steer::explain::{client_hash, families};
+use crate::steer::position::{Asker, Position};
 use crate::steer::rdata::{MAX_STEERING, Policy, Steering};
 use crate::view::View;
-use crate::wire::name::{MAX_LABEL, MAX_NAME};
+use crate::wire::name::{MAX_LABEL, MAX_LABELS, MAX_NAME};
 use crate::wire::{ExtendedError, Name, Overflow, Rtype, Section};
 
 /// SvcParamKeys (RFC 9460 section 14.3.2).
@@ -49,18 +50,20 @@ impl<'s> Resolution<'s, '_, '_> {
         {
             return Some(self.put_node(subject, node, rrset.ttl));
         }
-        let Some(client) = self.client(&steering) else {
+        let Some((client, asker)) = self.client(&steering) else {
             self.outcome = Outcome::BadSubnet;
             return Some(Ok(Step::Done));
         };
-        let wanted = Wanted { families, client };
+        let position = self.locate(subject.zone, &steering, asker);
+        let viewpoint = position.as_ref().and_then(|position| position.viewpoint.as_ref());
+        let wanted = Wanted { families, client, viewpoint };
         let mut choice = Choice::new();
         choice.choose(self.view.registry(), &steering, wanted, &mut Silent);
         if choice.how == How::Unknown && !self.view.registry().is_ready() {
             return Some(self.cannot_steer());
         }
         self.note_scope(choice.is_personal);
-        Some(self.put_choice(subject, place, rrset.ttl, &steering, &choice, wanted))
+        Some(self.put_choice(subject, place, rrset.ttl, &steering, &choice, (wanted, asker)))
     }
 
     fn put_choice(
@@ -70,7 +73,7 @@ impl<'s> Resolution<'s, '_, '_> {
         ttl: u32,
         steering: &Steering<'_>,
         choice: &Choice,
-        wanted: Wanted,
+        asked: (Wanted<'_>, Asker),
     ) -> Result<Step, Overflow> {
         let error = match choice.how {
             How::Eligible | How::Open => {
@@ -82,7 +85,7 @@ impl<'s> Resolution<'s, '_, '_> {
             How::Unknown => Some(ExtendedError::NOT_READY),
         };
         if let (Some(_), Policy::Name(wire)) = (error, steering.policy)
-            && self.fall_back(subject, ttl, wire, wanted)?
+            && self.fall_back(subject, ttl, wire, asked)?
         {
             self.steered = Some(Steered::Fallback);
             return Ok(Step::Done);
@@ -106,7 +109,7 @@ impl<'s> Resolution<'s, '_, '_> {
         subject: Subject<'_>,
         ttl: u32,
         wire: &[u8],
-        wanted: Wanted,
+        (wanted, asker): (Wanted<'_>, Asker),
     ) -> Result<bool, Overflow> {
         let Ok(name) = Name::from_wire(wire) else { return Ok(false) };
         let store = self.sections.store();
@@ -124,7 +127,10 @@ impl<'s> Resolution<'s, '_, '_> {
         let steering = store.rrset(owner, Rtype::STEER).and_then(|rrset| read_steering(rrset, &mut octets));
         let Some(steering) = steering else { return Ok(false) };
         let mut choice = Choice::new();
-        choice.choose(self.view.registry(), &steering, wanted, &mut Silent);
+        // Where the client is, this name may ask again.
+        let position = self.locate(zone, &steering, asker);
+        let viewpoint = position.as_ref().map_or(wanted.viewpoint, |position| position.viewpoint.as_ref());
+        choice.choose(self.view.registry(), &steering, Wanted { viewpoint, ..wanted }, &mut Silent);
         if !matches!(choice.how, How::Eligible | How::Open) {
             return Ok(false);
         }
@@ -132,23 +138,36 @@ impl<'s> Resolution<'s, '_, '_> {
         self.put_endpoints(subject, ttl, &choice).map(|()| true)
     }
 
-    /// The client's hash, of EDNS Client Subnet if the name asks for it; `None` if that cannot be read.
-    fn client(&mut self, steering: &Steering<'_>) -> Option<u32> {
+    /// The client's hash and what is known of its address, by EDNS Client Subnet if the name asks for it; `None` if that cannot be
+    /// read.
+    fn client(&mut self, steering: &Steering<'_>) -> Option<(u32, Asker)> {
         match self.subnet {
-            Some(subnet) if takes_subnet(steering) => {
+            Some(subnet) if steering.takes_subnet() => {
                 let subnet = subnet.ok()?;
                 self.scope = Some(0);
-                Some(subnet.client_hash())
+                Some((subnet.client_hash(), Asker { address: subnet.address(), known: subnet.source() }))
             }
-            _ => Some(client_hash(self.client.address)),
+            _ => Some((client_hash(self.client.address), Asker::at(self.client.address))),
         }
+    }
+
+    /// Where the client is, if the name, which is in `zone`, asks.
+    #[inline]
+    fn locate(&mut self, zone: ZoneId, steering: &Steering<'_>, asker: Asker) -> Option<Position> {
+        let map = steering.map()?;
+        let position = Position::of(self.view, zone, map, asker);
+        self.located = Some(position.source);
+        if let Some(scope) = &mut self.scope {
+            *scope = (*scope).max(position.scope);
+        }
+        Some(position)
     }
 
     fn note_scope(&mut self, is_personal: bool) {
         if let (Some(scope), Some(Ok(subnet))) = (&mut self.scope, self.subnet)
             && is_personal
         {
-            *scope = subnet.prefix();
+            *scope = (*scope).max(subnet.prefix());
         }
     }
 
@@ -316,6 +335,36 @@ pub(crate) fn steered_rrset<'v>(view: &'v View<'_>, name: &Name, rtype: Rtype) -
         }
         _ => None,
     }
+}
+
+/// The owner of exactly `name` (plain wire form), if it is in a zone that is served here. As a rule that is `home`, where it is
+/// found without reading it as a name.
+pub(crate) fn owner_of(view: &View<'_>, home: ZoneId, name: &[u8]) -> Option<OwnerId> {
+    let store = view.store();
+    let apex = store.apex_name(home).as_wire();
+    // Where each label starts, down to what may be the apex. A name has at most 127, and ends with a zero.
+    let mut starts: heapless::Vec<u8, MAX_LABELS> = heapless::Vec::new();
+    let mut at = 0;
+    while name.len() - at > apex.len() {
+        starts.push(at as u8).ok()?;
+        at += 1 + usize::from(name[at]);
+    }
+    if name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(apex)) {
+        let label = |&start: &u8| {
+            let start = usize::from(start);
+            &name[start + 1..start + 1 + usize::from(name[start])]
+        };
+        let found = starts.iter().rev().map(label).try_fold(store.apex(home), |owner, label| {
+            // What is below a cut may be in a zone of its own.
+            store.child(owner, label).filter(|&child| !store.flags(child).delegation)
+        });
+        if found.is_some() {
+            return found;
+        }
+    }
+    let name = Name::from_wire(name).ok()?;
+    let zone = store.closest_zone(&name, false).filter(|&zone| view.position(zone).is_some())?;
+    find_exact(store, zone, &name)
 }
 
 /// The first RDATA, copied to `octets`; `None` if it is of another version. (Lower versions stand first.)

@@ -7,9 +7,10 @@
 //!
 //! What is equally far is in the order of a hash that is the same on all nodes.
 
-use super::Registry;
 use super::memory::{HAS_COORDINATE, HAS_PLACE, NodeSlot};
-use crate::life::Place;
+use super::{NodeId, Registry};
+use crate::life::{Coordinate, Place};
+use crate::steer::near::Near;
 
 /// Nothing is known but that it is in the own region.
 pub const SAME_REGION: u32 = 1 << 30;
@@ -18,7 +19,66 @@ pub const UNKNOWN: u32 = 1 << 31;
 /// What is measured or estimated is less than this: 18 minutes.
 const MOST: u32 = SAME_REGION - 1;
 
+/// Somewhere else than at the own node, to measure distances from.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewpoint {
+    node: Option<NodeId>,
+    coordinate: Option<Coordinate>,
+    /// On the unit sphere.
+    place: Option<[i64; 3]>,
+    /// 0: none, or none that any node is in.
+    region: u16,
+}
+
+impl Viewpoint {
+    /// Whether it is in the space of round trips.
+    pub fn has_coordinate(&self) -> bool {
+        self.coordinate.is_some()
+    }
+
+    /// See [`Registry::find_region`].
+    pub(crate) fn region(&self) -> u16 {
+        self.region
+    }
+}
+
 impl Registry<'_> {
+    /// Where `near` is; `None` if that is the own node, or nothing is known that could tell one node from another. Of
+    /// the own region nothing is known better than this node itself. Expected O(1), and the slots of regions.
+    pub fn viewpoint(&self, near: &Near<'_>) -> Option<Viewpoint> {
+        let known = near.node.and_then(|name| self.find(name));
+        let node = known.and_then(|id| self.nodes.get(id.index()));
+        if node.is_some_and(|node| node.name == self.own.name) {
+            return None;
+        }
+        let named = near.region.and_then(|region| self.find_region(region.as_str().as_bytes()));
+        let viewpoint = Viewpoint {
+            node: known,
+            coordinate: node.filter(|node| node.has(HAS_COORDINATE)).map(|node| node.coordinate),
+            place: near.place.or_else(|| node?.place()).map(vector),
+            region: named.or(node.map(|node| node.region)).unwrap_or(0),
+        };
+        let is_elsewhere = viewpoint.region != 0 && viewpoint.region != self.own.region;
+        (known.is_some() || viewpoint.place.is_some() || is_elsewhere).then_some(viewpoint)
+    }
+
+    /// How far a node is from there: like from the own node, but nothing is measured.
+    pub fn distance_from(&self, from: &Viewpoint, node: NodeId) -> u32 {
+        if from.node == Some(node) {
+            return 0;
+        }
+        let Some(slot) = self.nodes.get(node.index()) else { return UNKNOWN };
+        if let Some(coordinate) = &from.coordinate
+            && slot.has(HAS_COORDINATE)
+        {
+            return coordinate.estimate(&slot.coordinate).min(MOST);
+        }
+        if let (Some(from), Some(place)) = (from.place, slot.place()) {
+            return between_vectors(from, vector(place));
+        }
+        if from.region != 0 && slot.region == from.region { SAME_REGION } else { UNKNOWN }
+    }
+
     pub(super) fn distance_to(&self, node: &NodeSlot) -> u32 {
         if !self.own.name.as_bytes().is_empty() && node.name == self.own.name {
             return 0;
@@ -58,14 +118,18 @@ const PLACE_UNIT: i32 = 100;
 /// The round trip between two places: a millisecond, and 15 µs a kilometre, since cables are half as long again as
 /// the way along the earth's surface.
 fn between_places(a: Place, b: Place) -> u32 {
+    between_vectors(vector(a), vector(b))
+}
+
+fn between_vectors(a: [i64; 3], b: [i64; 3]) -> u32 {
     1_000 + (kilometres(a, b) * 15).min(MOST - 1_000)
 }
 
 /// The way along the earth's surface: to within some ten kilometres for close places, a per cent up to 10,000 km, and at the
 /// antipodes a fifth less.
-fn kilometres(a: Place, b: Place) -> u32 {
+fn kilometres(a: [i64; 3], b: [i64; 3]) -> u32 {
     let square = |(a, b): (i64, i64)| u64::try_from((a - b) * (a - b)).unwrap_or(0);
-    let chord: u64 = vector(a).into_iter().zip(vector(b)).map(square).sum::<u64>().isqrt();
+    let chord: u64 = a.into_iter().zip(b).map(square).sum::<u64>().isqrt();
     // Twice the arc sine of half the chord, as a series; at the antipodes, where it converges slowest, its sum is made up.
     let c = i64::try_from(chord).unwrap_or(2 * UNIT).min(2 * UNIT);
     let c2 = times(c, c);
@@ -141,7 +205,7 @@ mod tests {
         ];
         for a in places {
             for b in places {
-                let (exact, ours) = (exact(a, b), f64::from(kilometres(a, b)));
+                let (exact, ours) = (exact(a, b), f64::from(kilometres(vector(a), vector(b))));
                 // Series and sines are worst at the antipodes.
                 let allowed = if exact < 10_000.0 { 25.0 + exact * 0.015 } else { exact * 0.2 };
                 assert!((exact - ours).abs() <= allowed, "{a:?} {b:?}: {exact} {ours}");

@@ -52,7 +52,7 @@ pub(crate) use timing::{PROBES, PROBES_A_WAIT};
 /// A node in this registry. It stays the same while the node is known; of a node that made room for another it may come
 /// to name that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub(super) u32);
+pub struct NodeId(pub(crate) u32);
 
 impl NodeId {
     /// The one of that number.

@@ -6,10 +6,13 @@
 //! State, `fence`, `region` and the family of addresses decide who is a candidate at all, wherever they stand in the
 //! chain (as does `nearest`, where it comes first: the lists are in order of distance); the other filters follow in the order as
 //! written. None of these leaves nothing of something.
+//!
+//! The lists' order is that of a client at this node. For one elsewhere the distance of each endpoint is computed.
 
 use super::hash;
 use super::rdata::{Filter, MAX_CANDIDATES, MAX_REGIONS, Policy, Regions, Share, Steering};
-use crate::registry::{EndpointId, EndpointSlot, Link, Reasons, Registry};
+use crate::registry::distance::Viewpoint;
+use crate::registry::{EndpointId, EndpointSlot, Link, NodeId, Reasons, Registry};
 
 /// Endpoints of a list that are looked at for one query.
 pub const MOST_LOOKED_AT: usize = 1_024;
@@ -115,21 +118,40 @@ pub(crate) struct Choice {
 
 /// What a query wants.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<'v> {
     /// Families of which the node has to have one.
     pub(crate) families: u8,
     /// See [`hash::client`].
     pub(crate) client: u32,
+    /// Where the client is; `None`: at this node.
+    pub(crate) viewpoint: Option<&'v Viewpoint>,
 }
 
 /// Who may be a candidate.
-struct Admission {
+struct Admission<'v> {
     families: u8,
     any_state: bool,
     /// Of the filter `nearest`, if it stands before those that choose by anything but the place.
     margin: u32,
     fence: Option<heapless::Vec<u16, MAX_REGIONS>>,
     region: Option<heapless::Vec<u16, MAX_REGIONS>>,
+    /// Where the client is, if not at this node.
+    from: Option<Elsewhere<'v>>,
+    /// The filter `region` wants the client's, of which nothing but its place is known: it is that of the nearest candidate.
+    is_region_of_nearest: bool,
+}
+
+/// Where distances are measured from.
+#[derive(Clone, Copy)]
+struct Elsewhere<'v> {
+    registry: &'v Registry<'v>,
+    viewpoint: &'v Viewpoint,
+}
+
+impl Elsewhere<'_> {
+    fn distance(&self, slot: &EndpointSlot) -> u32 {
+        self.registry.distance_from(self.viewpoint, NodeId(slot.node))
+    }
 }
 
 /// What those who are not eligible may have against them to be candidates all the same, for the filter `any-state`.
@@ -166,12 +188,12 @@ impl Choice {
         &mut self,
         registry: &Registry<'_>,
         steering: &Steering<'_>,
-        wanted: Wanted,
+        wanted: Wanted<'_>,
         observer: &mut O,
     ) {
         let Some([eligible, rest]) = registry.lists(steering.service.as_str().as_bytes()) else { return };
         let slots = registry.slots();
-        let admission = Admission::of(registry, steering, wanted.families);
+        let admission = Admission::of(registry, steering, &wanted);
         self.gather_candidates(slots, &admission, [eligible, rest], observer);
         self.how = How::Eligible;
         if self.count == 0 {
@@ -185,7 +207,10 @@ impl Choice {
         let mut filters = steering.filters().peekable();
         while let Some(filter) = filters.next() {
             match *filter {
-                Filter::Nearest(margin) => self.keep_nearest(slots, margin, observer),
+                Filter::Nearest(margin) => match admission.from {
+                    None => self.keep_nearest(|index| slots[index].distance, margin, observer),
+                    Some(from) => self.keep_nearest(|index| from.distance(&slots[index]), margin, observer),
+                },
                 Filter::Load(percent) => self.shed(slots, percent, wanted.client, observer),
                 Filter::Weight(share) => {
                     // Who is not among the first so many need not be put in order.
@@ -196,7 +221,11 @@ impl Choice {
                     self.rank(slots, share, wanted.client, count);
                 }
                 Filter::Count(count) => self.keep_first(count.into(), observer),
-                Filter::AnyState | Filter::Region(_) | Filter::Fence(_) | Filter::ClientSubnet => {}
+                Filter::AnyState
+                | Filter::Region(_)
+                | Filter::Fence(_)
+                | Filter::ClientSubnet
+                | Filter::Map(_) => {}
             }
         }
         if !O::IS_SILENT {
@@ -207,7 +236,7 @@ impl Choice {
     fn gather_candidates<O: Observer>(
         &mut self,
         slots: &[EndpointSlot],
-        admission: &Admission,
+        admission: &Admission<'_>,
         [eligible, rest]: [Link; 2],
         observer: &mut O,
     ) {
@@ -224,10 +253,13 @@ impl Choice {
         &mut self,
         slots: &[EndpointSlot],
         list: impl Iterator<Item = usize> + Clone,
-        admission: &Admission,
+        admission: &Admission<'_>,
         allowed: Reasons,
         observer: &mut O,
     ) {
+        if let Some(from) = admission.from {
+            return self.gather_from(from, slots, list, admission, allowed, observer);
+        }
         if admission.region.is_some() {
             self.gather_of(slots, list.clone(), admission, allowed, admission.region.as_deref(), observer);
             if self.count > 0 {
@@ -241,7 +273,7 @@ impl Choice {
         &mut self,
         slots: &[EndpointSlot],
         list: impl Iterator<Item = usize>,
-        admission: &Admission,
+        admission: &Admission<'_>,
         allowed: Reasons,
         region: Option<&[u16]>,
         observer: &mut O,
@@ -249,14 +281,8 @@ impl Choice {
         let mut farthest = u32::MAX;
         for at in list.take(MOST_LOOKED_AT) {
             let slot = &slots[at];
-            let against = if Reasons(slot.reasons).beyond(allowed) != Reasons(0) {
-                Step::State
-            } else if !admission.is_within_fence(slot) {
-                Step::Fence
-            } else if region.is_some_and(|region| !region.contains(&slot.region)) {
-                Step::Region
-            } else if slot.families & admission.families == 0 {
-                Step::Family
+            let against = if let Some(against) = admission.against(slot, allowed, region) {
+                against
             } else if slot.distance > farthest {
                 Step::Nearest
             } else if let Some(room) = self.endpoints.get_mut(self.count) {
@@ -280,11 +306,94 @@ impl Choice {
         }
     }
 
+    /// Like [`Self::gather`] for a client elsewhere: the order of the lists says nothing, so the nearest ones are looked for
+    /// among all.
+    fn gather_from<O: Observer>(
+        &mut self,
+        from: Elsewhere<'_>,
+        slots: &[EndpointSlot],
+        list: impl Iterator<Item = usize> + Clone,
+        admission: &Admission<'_>,
+        allowed: Reasons,
+        observer: &mut O,
+    ) {
+        for region in [admission.region.as_deref(), None] {
+            for at in list.clone().take(MOST_LOOKED_AT) {
+                match admission.against(&slots[at], allowed, region) {
+                    Some(against) => observer.note(against, EndpointId(at as u32), false),
+                    None => {
+                        let distance = from.distance(&slots[at]);
+                        // The nearest so far, or one that is nearer yet, sets the margin.
+                        let is_within =
+                            self.count == 0 || distance <= self.scores[0].saturating_add(admission.margin);
+                        if is_within {
+                            self.put_by_distance(distance, at, slots, observer);
+                        } else {
+                            observer.note(Step::Nearest, EndpointId(at as u32), false);
+                        }
+                    }
+                }
+            }
+            if self.count > 0 || admission.region.is_none() {
+                break;
+            }
+        }
+        let Some(&first) = self.endpoints[..self.count].first() else { return };
+        let farthest = self.scores[0].saturating_add(admission.margin);
+        let within = self.scores[..self.count].partition_point(|&distance| distance <= farthest);
+        for &index in &self.endpoints[within..self.count] {
+            observer.note(Step::Nearest, EndpointId(index), false);
+        }
+        self.count = within;
+        if admission.is_region_of_nearest {
+            let region = slots[first as usize].region;
+            self.keep(Step::Region, observer, |index| slots[index].region == region);
+        }
+        for &index in &self.endpoints[..self.count] {
+            let slot = &slots[index as usize];
+            self.most_load = self.most_load.max(slot.load);
+            self.most_log = self.most_log.max(slot.log_weight);
+            self.least_log = self.least_log.min(slot.log_weight);
+        }
+    }
+
+    /// Puts an endpoint among the nearest ones; `scores` hold their distances. Of equal distances the lower hash is before.
+    fn put_by_distance<O: Observer>(
+        &mut self,
+        distance: u32,
+        at: usize,
+        slots: &[EndpointSlot],
+        observer: &mut O,
+    ) {
+        let is_before = |distance: u32, at: usize, other: u32, index: u32| {
+            distance < other || distance == other && slots[at].identity < slots[index as usize].identity
+        };
+        let mut place = self.count;
+        if let Some(last) = self.count.checked_sub(1).filter(|_| self.count == MAX_CANDIDATES) {
+            let index = self.endpoints[last];
+            let is_out = !is_before(distance, at, self.scores[last], index);
+            observer.note(Step::Reach, EndpointId(if is_out { at as u32 } else { index }), false);
+            if is_out {
+                return;
+            }
+            place = last;
+        } else {
+            self.count += 1;
+        }
+        while let Some(before) = place.checked_sub(1)
+            && is_before(distance, at, self.scores[before], self.endpoints[before])
+        {
+            (self.scores[place], self.endpoints[place]) = (self.scores[before], self.endpoints[before]);
+            place = before;
+        }
+        (self.scores[place], self.endpoints[place]) = (distance, at as u32);
+    }
+
     /// Nothing is eligible.
     fn give_up<O: Observer>(
         &mut self,
         slots: &[EndpointSlot],
-        admission: &Admission,
+        admission: &Admission<'_>,
         [eligible, rest]: [Link; 2],
         policy: Policy<'_>,
         observer: &mut O,
@@ -323,8 +432,8 @@ impl Choice {
     }
 
     /// Those that are at most so much farther than the nearest.
-    fn keep_nearest<O: Observer>(&mut self, slots: &[EndpointSlot], margin: u32, observer: &mut O) {
-        let distance = |index: u32| slots[index as usize].distance;
+    fn keep_nearest<O: Observer>(&mut self, of: impl Fn(usize) -> u32, margin: u32, observer: &mut O) {
+        let distance = |index: u32| of(index as usize);
         let found = &self.endpoints[..self.count];
         // Without an order of the client's own they are in that of distance.
         let (nearest, farthest) = match (found.first(), found.last()) {
@@ -333,7 +442,7 @@ impl Choice {
         };
         let most = nearest.saturating_add(margin);
         if farthest > most {
-            self.keep(Step::Nearest, observer, |index| slots[index].distance <= most);
+            self.keep(Step::Nearest, observer, |index| of(index) <= most);
         }
     }
 
@@ -437,23 +546,55 @@ impl Choice {
     }
 }
 
-impl Admission {
-    fn of(registry: &Registry<'_>, steering: &Steering<'_>, families: u8) -> Self {
-        let mut admission = Self { families, any_state: false, margin: u32::MAX, fence: None, region: None };
+impl<'v> Admission<'v> {
+    fn of(registry: &'v Registry<'_>, steering: &Steering<'_>, wanted: &Wanted<'v>) -> Self {
+        let mut admission = Self {
+            families: wanted.families,
+            any_state: false,
+            margin: u32::MAX,
+            fence: None,
+            region: None,
+            from: wanted.viewpoint.map(|viewpoint| Elsewhere { registry, viewpoint }),
+            is_region_of_nearest: false,
+        };
         let mut is_first = true;
         for filter in steering.filters() {
             match *filter {
                 Filter::AnyState => admission.any_state = true,
                 Filter::Fence(regions) => admission.fence = Some(numbers(registry, regions)),
+                Filter::Region(regions)
+                    if regions.is_own()
+                        && let Some(viewpoint) = wanted.viewpoint =>
+                {
+                    let region = viewpoint.region();
+                    admission.is_region_of_nearest = region == 0;
+                    admission.region = (region != 0).then(|| core::iter::once(region).collect());
+                }
                 Filter::Region(regions) => admission.region = Some(numbers(registry, regions)),
                 Filter::Nearest(margin) if is_first => admission.margin = margin,
                 Filter::Nearest(_) | Filter::Load(_) | Filter::Weight(_) | Filter::Count(_) => {
                     is_first = false
                 }
-                Filter::ClientSubnet => {}
+                Filter::ClientSubnet | Filter::Map(_) => {}
             }
         }
         admission
+    }
+
+    /// What keeps an endpoint from being a candidate.
+    #[inline]
+    fn against(&self, slot: &EndpointSlot, allowed: Reasons, region: Option<&[u16]>) -> Option<Step> {
+        if Reasons(slot.reasons).beyond(allowed) != Reasons(0) {
+            Some(Step::State)
+        } else if !self.is_within_fence(slot) {
+            Some(Step::Fence)
+        } else if region.is_some_and(|region| !region.contains(&slot.region)) {
+            Some(Step::Region)
+        } else if slot.families & self.families == 0 {
+            Some(Step::Family)
+        } else {
+            None
+        }
     }
 
     fn is_within_fence(&self, slot: &EndpointSlot) -> bool {

@@ -32,6 +32,8 @@ pub struct Steering<'a> {
     /// What happens when no endpoint is left.
     pub policy: Policy<'a>,
     filters: heapless::Vec<Filter<'a>, KINDS>,
+    /// Which kinds of filters there are, a bit each.
+    kinds: u16,
 }
 
 /// What happens when no endpoint is left.
@@ -64,6 +66,8 @@ pub enum Filter<'a> {
     Count(u8),
     /// The client is the one of EDNS Client Subnet.
     ClientSubnet,
+    /// Where the client is, the map at this name says (plain wire form), else the node's database; without a name that alone.
+    Map(Option<&'a [u8]>),
 }
 
 /// What the share of an endpoint's clients follows.
@@ -134,19 +138,34 @@ impl<'a> Steering<'a> {
             2 => (Policy::NoData, rest),
             _ => return Err(Unread::Malformed),
         };
-        let mut read = Self { service, policy, filters: heapless::Vec::new() };
-        let mut seen = 0_u16;
+        let mut read = Self { service, policy, filters: heapless::Vec::new(), kinds: 0 };
         let mut rest = filters;
         while !rest.is_empty() {
             let (kind, filter, after) = read_filter(rest)?;
             let bit = 1 << kind;
-            if seen & bit != 0 || read.filters.push(filter).is_err() {
+            if read.kinds & bit != 0 || read.filters.push(filter).is_err() {
                 return Err(Unread::Malformed);
             }
-            seen |= bit;
+            read.kinds |= bit;
             rest = after;
         }
         Ok(read)
+    }
+
+    /// Whether the chain asks for EDNS Client Subnet.
+    pub(crate) fn takes_subnet(&self) -> bool {
+        self.kinds & 1 << CLIENT_SUBNET != 0
+    }
+
+    /// Whether the chain asks where the client is; then with the name of the map, in plain wire form, if there is one.
+    pub(crate) fn map(&self) -> Option<Option<&'a [u8]>> {
+        if self.kinds & 1 << MAP == 0 {
+            return None;
+        }
+        self.filters.iter().find_map(|filter| match filter {
+            Filter::Map(map) => Some(*map),
+            _ => None,
+        })
     }
 
     /// The filters, in order.
@@ -178,6 +197,8 @@ fn read_filter(octets: &[u8]) -> Result<(u8, Filter<'_>, &[u8]), Malformed> {
         (WEIGHT, [1]) => Filter::Weight(Share::Capacity),
         (COUNT, &[count]) if (1..=MAX_CANDIDATES).contains(&count.into()) => Filter::Count(count),
         (CLIENT_SUBNET, []) => Filter::ClientSubnet,
+        (MAP, []) => Filter::Map(None),
+        (MAP, name) if Name::plain_len(name) == Ok(name.len()) => Filter::Map(Some(name)),
         _ => return Err(Malformed),
     };
     Ok((kind, filter, after))
@@ -195,13 +216,13 @@ fn read_regions(octets: &[u8]) -> Result<Regions<'_>, Malformed> {
 }
 
 /// A length octet and as many octets, and what follows.
-fn counted(octets: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+pub(super) fn counted(octets: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (&length, rest) = octets.split_first().ok_or(Malformed)?;
     rest.split_at_checked(length.into()).ok_or(Malformed)
 }
 
 /// How many kinds of filters there are; each stands once at most.
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 /// Kinds of filters, on the wire.
 pub(super) const ANY_STATE: u8 = 1;
 pub(super) const REGION: u8 = 2;
@@ -211,3 +232,4 @@ pub(super) const LOAD: u8 = 5;
 pub(super) const WEIGHT: u8 = 6;
 pub(super) const COUNT: u8 = 7;
 pub(super) const CLIENT_SUBNET: u8 = 8;
+pub(super) const MAP: u8 = 9;

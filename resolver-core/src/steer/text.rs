@@ -5,6 +5,7 @@
 //! web region=eu nearest=10ms load=80% weight count=2 else=open
 //! web fence=eu,us nearest weight=capacity count=1 else=name:backup.example.org.
 //! web any-state else=nodata
+//! web ecs map=clients region nearest count=2
 //! ```
 //!
 //! A parameter may also stand in a word of its own after its filter: `nearest(10ms)` is two words in a zone file, where
@@ -40,7 +41,7 @@ impl fmt::Display for TextError<'_> {
 
 impl core::error::Error for TextError<'_> {}
 
-const FILTERS: [(&str, u8); 8] = [
+const FILTERS: [(&str, u8); 9] = [
     ("any-state", rdata::ANY_STATE),
     ("region", rdata::REGION),
     ("fence", rdata::FENCE),
@@ -49,6 +50,7 @@ const FILTERS: [(&str, u8); 8] = [
     ("weight", rdata::WEIGHT),
     ("count", rdata::COUNT),
     ("ecs", rdata::CLIENT_SUBNET),
+    ("map", rdata::MAP),
 ];
 
 /// Writes the RDATA that `words` stand for to the start of `out`; returns its length. A name without a final dot is
@@ -91,7 +93,7 @@ pub fn parse<'t>(
             value = words.next_if(|next| !is_keyword(next));
         }
         let shown = value.filter(|_| is_bare).unwrap_or(word);
-        filter(&mut filters, kind, value).map_err(|expected| wrong(shown, expected))?;
+        filter(&mut filters, kind, value, origin).map_err(|expected| wrong(shown, expected))?;
     }
     let mut content = Writer::new(out);
     let put = |content: &mut Writer<'_>| {
@@ -153,7 +155,7 @@ fn is_keyword(word: &str) -> bool {
 }
 
 /// Writes one filter, or says what its parameter should be.
-fn filter(out: &mut Writer<'_>, kind: u8, value: Option<&str>) -> Result<(), &'static str> {
+fn filter(out: &mut Writer<'_>, kind: u8, value: Option<&str>, origin: &Name) -> Result<(), &'static str> {
     const LONG: &str = "short enough: at most 512 octets in all";
     let mut put = |parameters: &[u8]| {
         out.octets(&[kind, parameters.len() as u8]).and_then(|()| out.octets(parameters)).ok_or(LONG)
@@ -190,6 +192,10 @@ fn filter(out: &mut Writer<'_>, kind: u8, value: Option<&str>) -> Result<(), &'s
             let count = value.and_then(number).filter(|count| (1..=64).contains(count));
             put(&[count.ok_or("a number from 1 to 64, as in count=2")?])
         }
+        rdata::MAP => match value.map(|name| read_name(name, origin)) {
+            None => put(&[]),
+            Some(name) => put(name.ok_or("map, or map=… with a domain name")?.as_wire()),
+        },
         _ if value.is_some() => Err("right: it has no parameter"),
         _ => put(&[]),
     }
@@ -241,6 +247,9 @@ impl fmt::Display for Filter<'_> {
             Self::Weight(Share::Capacity) => f.write_str("weight=capacity"),
             Self::Count(count) => write!(f, "count={count}"),
             Self::ClientSubnet => f.write_str("ecs"),
+            Self::Map(None) => f.write_str("map"),
+            // Checked when it was read.
+            Self::Map(Some(wire)) => write!(f, "map={}", Name::from_wire(wire).unwrap_or(Name::ROOT)),
         }
     }
 }

@@ -118,10 +118,36 @@ impl ClientSubnet {
         }
     }
 
+    /// The network with the first `source` bits of `address`; `None` if it has fewer.
+    pub fn new(address: IpAddr, source: u8) -> Option<Self> {
+        let address = match address {
+            IpAddr::V4(four) if source <= 32 => {
+                let kept = u32::MAX.checked_shl(32 - u32::from(source)).unwrap_or(0);
+                IpAddr::V4((u32::from(four) & kept).into())
+            }
+            IpAddr::V6(six) if source <= 128 => {
+                let kept = u128::MAX.checked_shl(128 - u32::from(source)).unwrap_or(0);
+                IpAddr::V6((u128::from(six) & kept).into())
+            }
+            _ => return None,
+        };
+        Some(Self { address, source })
+    }
+
     /// How many bits of it tell clients apart here: no more than it has.
     pub fn prefix(&self) -> u8 {
         let most = if self.address.is_ipv4() { PREFIX_V4 } else { PREFIX_V6 };
         self.source.min(most)
+    }
+
+    /// The address, its bits beyond the prefix zero.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// How many bits of it were sent.
+    pub fn source(&self) -> u8 {
+        self.source
     }
 
     /// See [`crate::steer::hash::client`].

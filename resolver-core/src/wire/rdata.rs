@@ -28,13 +28,15 @@ pub enum Field {
     Params,
     /// What a steered name says, up to the end (see [`crate::steer`]).
     Steering,
+    /// Where clients are, up to the end (see [`crate::steer::near`]).
+    Near,
     /// Everything that is left.
     Rest,
 }
 
 /// The layout of `rtype`'s RDATA; unknown types are `&[Field::Rest]`.
 pub fn layout(rtype: Rtype) -> &'static [Field] {
-    use Field::{Bitmaps, Counted, Name, Octets, Params, Rest, Steering, String, Strings};
+    use Field::{Bitmaps, Counted, Name, Near, Octets, Params, Rest, Steering, String, Strings};
     match rtype {
         Rtype::A => &[Octets(4)],
         Rtype::AAAA => &[Octets(16)],
@@ -92,6 +94,7 @@ pub fn layout(rtype: Rtype) -> &'static [Field] {
         Rtype::EUI64 => &[Octets(8)],
         Rtype::CAA => &[Octets(1), String, Rest],
         Rtype::STEER => &[Steering],
+        Rtype::NEAR => &[Near],
         Rtype::TKEY => &[Name, Octets(12), Counted, Counted],
         Rtype::TSIG => &[Name, Octets(8), Counted, Octets(4), Counted],
         _ => &[Rest],
@@ -196,6 +199,7 @@ impl Field {
             Self::Bitmaps => are_bitmaps(rest).then_some(rest.len()),
             Self::Params => are_params(rest).then_some(rest.len()),
             Self::Steering => crate::steer::rdata::is_well_formed(rest).then_some(rest.len()),
+            Self::Near => crate::steer::near::is_well_formed(rest).then_some(rest.len()),
             Self::Rest => Some(rest.len()),
         }
     }

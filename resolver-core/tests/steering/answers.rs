@@ -51,7 +51,7 @@ fn ask(view: &View<'_>, owner: &str, rtype: Rtype) -> Answer {
 }
 
 /// Last octets of the A records in the answer, in order.
-fn hosts(answer: &Answer) -> Vec<u8> {
+pub(crate) fn hosts(answer: &Answer) -> Vec<u8> {
     answer.sections[0]
         .iter()
         .filter(|record| record.rtype == Rtype::A)
@@ -343,6 +343,7 @@ fn an_explanation_is_the_answer() {
                 &name("www.example."),
                 Rtype::A,
                 client,
+                None,
                 |steering| text = steering.to_string(),
                 |step, endpoint, is_kept| {
                     findings.push((
@@ -367,8 +368,9 @@ fn an_explanation_is_the_answer() {
             );
         }
         let client = Client { address: Ipv4Addr::LOCALHOST.into() };
-        let is_steered =
-            |owner: &str, rtype| explain(view, &name(owner), rtype, client, |_| {}, |_, _, _| {}).is_some();
+        let is_steered = |owner: &str, rtype| {
+            explain(view, &name(owner), rtype, client, None, |_| {}, |_, _, _| {}).is_some()
+        };
         assert!(!is_steered("both.example.", Rtype::A) && !is_steered("www.example.", Rtype::TXT));
         assert!(is_steered("both.example.", Rtype::AAAA) && is_steered("a.cdn.example.", Rtype::A));
     });

@@ -5,6 +5,7 @@
 mod support;
 
 mod answers;
+mod clients;
 mod lives;
 mod model;
 mod probing;

@@ -1,4 +1,4 @@
-//! Octets as a program: RDATA and text of steered names, and what happens to a small registry.
+//! Octets as a program: RDATA and text of steered names and of maps of clients, and what happens to a small registry.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use resolver_core::life::{
 use resolver_core::registry::{
     EndpointSlot, Link, Memory, NodeSlot, Outcome, RegionSlot, Registry, ServiceSlot, Settings,
 };
+use resolver_core::steer::map::network;
+use resolver_core::steer::near::{MAX_NEAR, Near};
 use resolver_core::steer::rdata::{MAX_STEERING, Steering, Unread};
 use resolver_core::steer::text::parse;
 use resolver_core::wire::{Name, Rtype, rdata};
@@ -20,6 +22,7 @@ use resolver_core::{Instant, View, records};
 /// Reads `octets` as RDATA, as text, and as a program for a registry of four nodes with room for three.
 pub(crate) fn run(octets: &[u8]) {
     read(octets);
+    read_near(octets);
     live(octets);
 }
 
@@ -39,6 +42,32 @@ fn read(octets: &[u8]) {
         && let Ok(length) = parse(text.split_whitespace(), &Name::ROOT, &mut out)
     {
         assert!(Steering::read(&out[..length]).is_ok(), "{text}");
+    }
+}
+
+fn read_near(octets: &[u8]) {
+    let mut out = [0; MAX_NEAR];
+    match Near::read(octets) {
+        Ok(near) => {
+            assert!(rdata::is_well_formed(Rtype::NEAR, octets));
+            let shown = near.to_string();
+            let read = Near::parse(shown.split(' ')).expect("what was shown is read");
+            let length = read.write(&mut out).expect("room");
+            assert_eq!(&out[..length], octets, "{shown}");
+        }
+        Err(unread) => assert_eq!(rdata::is_well_formed(Rtype::NEAR, octets), unread == Unread::Version),
+    }
+    if let Ok(text) = std::str::from_utf8(octets)
+        && let Ok(near) = Near::parse(text.split_whitespace())
+    {
+        let length = near.write(&mut out).expect("room");
+        assert_eq!(Near::read(&out[..length]), Ok(near), "{text}");
+    }
+    // An owner as it travels, as a network.
+    if let Ok(owner) = Name::from_wire(octets)
+        && let Some((address, length, map)) = network(&owner)
+    {
+        assert!(length <= if address.is_ipv4() { 32 } else { 128 } && map < owner.label_count());
     }
 }
 

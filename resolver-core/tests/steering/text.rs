@@ -24,9 +24,10 @@ pub(crate) fn chains() -> impl Strategy<Value = String> {
         prop_oneof![Just("weight".to_string()), Just("weight=capacity".into())],
         (1..=64_u8).prop_map(|count| format!("count={count}")),
         Just("ecs".to_string()),
+        prop_oneof![Just("map".to_string()), Just("map=clients.example.".into())],
     ];
     let policy = prop_oneof![Just("else=open"), Just("else=nodata"), Just("else=name:backup.example.")];
-    (prop::collection::vec(filter, 0..8), policy).prop_map(|(filters, policy)| {
+    (prop::collection::vec(filter, 0..9), policy).prop_map(|(filters, policy)| {
         let mut seen = std::collections::BTreeSet::new();
         let key = |filter: &String| filter.split('=').next().unwrap_or("").to_string();
         let filters: Vec<_> = filters.into_iter().filter(|filter| seen.insert(key(filter))).collect();
@@ -102,7 +103,7 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn malformed_rdata_is_neither_stored_nor_read() {
-    let bad: [&[u8]; 12] = [
+    let bad: [&[u8]; 13] = [
         b"",
         b"\x01",
         b"\x01\0\0",
@@ -114,7 +115,8 @@ fn malformed_rdata_is_neither_stored_nor_read() {
         b"\x01\x03web\0\x07\x01",
         b"\x01\x03web\0\x07\x01\0",
         b"\x01\x03web\0\x06\x01\0\x06\x01\0",
-        b"\x01\x03web\0\x09\0",
+        b"\x01\x03web\0\x0A\0",
+        b"\x01\x03web\0\x09\x02\x01a",
     ];
     for octets in bad {
         assert_eq!(Steering::read(octets).err(), Some(Unread::Malformed), "{octets:?}");

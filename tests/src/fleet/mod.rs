@@ -5,6 +5,7 @@ mod board;
 mod gateway;
 mod kind;
 mod node;
+mod nsupdate;
 mod operator;
 mod origin;
 mod steered;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use kind::NodeKind;
 pub use node::{Node, NodeBuilder};
+pub use nsupdate::nsupdate;
 pub use operator::{Enrolment, Operator, status};
 pub use origin::{Origin, OriginBuilder};
 pub use steered::Steered;

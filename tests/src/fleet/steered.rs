@@ -50,6 +50,19 @@ impl Steered {
         self.node_by(&self.operator, self.broker.address(), name, region, address, more)
     }
 
+    /// Likewise at a place, as latitude and longitude.
+    pub fn node_at(
+        &self,
+        name: &str,
+        region: &str,
+        address: &str,
+        [latitude, longitude]: [f64; 2],
+        more: &str,
+    ) -> NodeBuilder {
+        let place = format!("position = [{latitude:?}, {longitude:?}]\n");
+        self.build(&self.operator, self.broker.address(), name, region, address, (&place, more))
+    }
+
     /// Likewise, enrolled by somebody else or with its own way to the broker.
     pub fn node_by(
         &self,
@@ -60,8 +73,21 @@ impl Steered {
         address: &str,
         more: &str,
     ) -> NodeBuilder {
+        self.build(operator, broker, name, region, address, ("", more))
+    }
+
+    /// The last are lines for `[enrolment]` and `[steering]`.
+    fn build(
+        &self,
+        operator: &Operator,
+        broker: SocketAddr,
+        name: &str,
+        region: &str,
+        address: &str,
+        (place, more): (&str, &str),
+    ) -> NodeBuilder {
         let enrolment = operator.enrol(name, region, &["--service", "web"]);
-        let operators = format!("operators = [{:?}]\n", self.operator.public_key());
+        let operators = format!("{place}operators = [{:?}]\n", self.operator.public_key());
         Node::build(&self.scratch, broker)
             .name(name)
             .zone(&self.zone)

@@ -1,5 +1,6 @@
 //! `[steering]`: whom this node follows and how it decides, checked.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use resolver_core::life::Identifier;
@@ -32,6 +33,8 @@ pub struct Steering {
     pub observers: u8,
     /// Seconds without a beacon after which a node is claimed to be dead.
     pub silence: u32,
+    /// File that says where networks are.
+    pub database: Option<PathBuf>,
 }
 
 impl Default for Steering {
@@ -49,11 +52,19 @@ impl Default for Steering {
             quota: core.quota,
             observers: core.observers,
             silence: seconds(core.silence),
+            database: None,
         }
     }
 }
 
 impl Steering {
+    /// Relative paths are from `base` on.
+    pub(in crate::node) fn complete(&mut self, base: &Path) {
+        if let Some(database) = &mut self.database {
+            *database = base.join(&database);
+        }
+    }
+
     pub(in crate::node) fn check(&self) -> Result<(), Problem> {
         let within = |key: &str, is_good: bool, what: &str, default: &str| {
             let remedy = format!("leave it out: {default}");

@@ -10,6 +10,7 @@
 
 mod changes;
 mod config;
+pub(super) mod database;
 mod inbox;
 mod orders;
 mod probe;
@@ -42,6 +43,7 @@ use crate::config::Problem;
 use crate::mqtt::{Client, Unsent};
 
 pub use config::Steering as Section;
+pub(super) use database::Database;
 pub(super) use report::register;
 
 use changes::Changes;

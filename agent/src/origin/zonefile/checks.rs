@@ -20,6 +20,7 @@ impl Reader<'_> {
                 rrsets.push(self.rrset(group)?);
             }
         }
+        self.check_steering(&records);
         let missing = |rtype: &Rtype| {
             !rrsets.iter().any(|rrset: &ChangeBuf| rrset.owner().is_apex() && rrset.rtype() == *rtype)
         };
@@ -87,7 +88,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn describe(&self, record: &Record) -> String {
+    pub(super) fn describe(&self, record: &Record) -> String {
         let owner = RelativeName::from_wire(&record.owner).unwrap_or(RelativeName::APEX);
         publisher::describe(owner, record.rtype, self.apex)
     }

@@ -56,8 +56,9 @@ pub(super) enum Field {
     Prefixes,
     HostIdentity,
     Relay,
-    /// What a steered name says (docs/steering.md).
+    /// What a steered name says, and where the clients of a network are (docs/steering.md).
     Steering,
+    Near,
 }
 
 use Field::*;
@@ -99,6 +100,7 @@ const TYPES: &[TypeForm] = &[
     of("TA", 32768, &[U16, Algorithm, U8, Hex]),
     of("DLV", 32769, &[U16, Algorithm, U8, Hex]),
     of("STEER", 65333, &[Steering]),
+    of("NEAR", 65334, &[Near]),
 ];
 
 const fn of(name: &'static str, number: u16, fields: &'static [Field]) -> TypeForm {
@@ -262,6 +264,7 @@ impl Field {
             HostIdentity => special::host_identity(fields, rdata)?,
             Relay => special::relay(fields, rdata)?,
             Steering => special::steering(fields, rdata)?,
+            Near => special::near(fields, rdata)?,
         }
         Ok(())
     }

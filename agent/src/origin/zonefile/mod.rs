@@ -26,6 +26,7 @@ mod generate;
 mod read;
 mod rewrite;
 mod special;
+mod steered;
 #[cfg(test)]
 mod tests;
 

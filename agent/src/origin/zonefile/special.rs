@@ -1,7 +1,8 @@
-//! Types whose text is not a plain row of fields: LOC, APL, HIP, AMTRELAY, STEER.
+//! Types whose text is not a plain row of fields: LOC, APL, HIP, AMTRELAY, STEER, NEAR.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use resolver_core::steer::near::{MAX_NEAR, Near};
 use resolver_core::steer::rdata::MAX_STEERING;
 use resolver_core::steer::text;
 
@@ -36,6 +37,16 @@ pub(super) fn steering(fields: &mut Fields<'_, '_>, rdata: &mut Vec<u8>) -> Resu
     let mut octets = [0; MAX_STEERING];
     let length = text::parse(words.into_iter(), &origin, &mut octets)
         .map_err(|error| Fault::syntax(error.to_string()))?;
+    rdata.extend_from_slice(&octets[..length]);
+    Ok(())
+}
+
+/// An entry of a map of clients: the core's own form.
+pub(super) fn near(fields: &mut Fields<'_, '_>, rdata: &mut Vec<u8>) -> Result<(), Fault> {
+    let (words, _) = fields.rest()?;
+    let near = Near::parse(words.into_iter()).map_err(|error| Fault::syntax(error.to_string()))?;
+    let mut octets = [0; MAX_NEAR];
+    let length = near.write(&mut octets).unwrap_or_default();
     rdata.extend_from_slice(&octets[..length]);
     Ok(())
 }

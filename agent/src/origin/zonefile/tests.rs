@@ -60,6 +60,62 @@ fn steered_names_are_read_in_their_own_form_and_as_octets() {
 }
 
 #[test]
+fn maps_of_clients_are_read_in_their_own_form_and_as_octets() {
+    let zone = with(
+        "www STEER web ecs map=clients region nearest\n\
+         $ORIGIN clients.example.org.\n\
+         2.0.192.in-addr NEAR region=eu\n\
+         16/20.0.192.in-addr NEAR place=52.52,13.405 region=eu ; in Berlin\n\
+         8.b.d.0.1.0.0.2.ip6 TYPE65334 \\# 5 0103026131\n",
+    )
+    .unwrap();
+    let rdata = |owner: &str| {
+        let found = zone.rrsets.iter().find(|rrset| rrset.owner().to_string() == owner).unwrap();
+        assert_eq!((found.rtype(), found.rdatas().count()), (Rtype::NEAR, 1));
+        found.rdatas().next().unwrap().to_vec()
+    };
+    assert_eq!(rdata("2.0.192.in-addr.clients."), b"\x01\x01\x02eu");
+    assert_eq!(rdata("16/20.0.192.in-addr.clients."), b"\x01\x01\x02eu\x02\x08\0\x08\x03\x90\0\x02\x0B\xA2");
+    assert_eq!(rdata("8.b.d.0.1.0.0.2.ip6.clients."), b"\x01\x03\x02a1");
+    assert_eq!(zone.warnings, Vec::<String>::new());
+    assert_fault("2.in-addr.m NEAR Berlin\n", 4, "\"Berlin\" is not region=");
+    assert_fault("2.in-addr.m NEAR place=91,0\n", 4, "a place in degrees");
+    assert_fault("2.in-addr.m NEAR\n", 4, "region=");
+    assert_fault("2.in-addr.m TYPE65334 \\# 1 01\n", 4, "malformed");
+}
+
+#[test]
+fn steered_names_that_do_nothing_are_told() {
+    let warned = |lines: &str, what: &[&str]| {
+        let warnings = with(lines).unwrap().warnings;
+        assert_eq!(warnings.len(), what.len(), "{warnings:?}");
+        for (warning, what) in warnings.iter().zip(what) {
+            assert!(warning.contains(what), "{warning:?} has no {what:?}");
+        }
+    };
+    let entry = "10.in-addr.m NEAR region=eu\n";
+    warned(
+        &format!(
+            "{entry}a STEER web map=m\nb STEER web map=elsewhere.example.net.\nc STEER web map=M.example.org.\n"
+        ),
+        &[],
+    );
+    warned(
+        &format!("{entry}a STEER web map=n\n"),
+        &["line 5: a.example.org. STEER has map=n.example.org., where no NEAR record is"],
+    );
+    warned("a STEER web\na STEER db\na STEER web\n", &["a.example.org. STEER stands there twice"]);
+    warned("a STEER web\n@ DNSKEY 256 3 13 AAAA\n", &["line 4: a.example.org. STEER in a signed zone"]);
+    warned(
+        &format!("{entry}10.in-addr.m NEAR region=us\n"),
+        &["line 5: 10.in-addr.m.example.org. NEAR stands there twice"],
+    );
+    for owner in ["10.m", "17/20.0.192.in-addr.m", "010.in-addr.m", "10.ip6.m", "*.in-addr.m"] {
+        warned(&format!("{owner} NEAR region=eu\n"), &["is no network"]);
+    }
+}
+
+#[test]
 fn faults_name_line_and_remedy() {
     assert_fault("\n; fine\nwww A 192.0.2.256\n", 6, "");
     assert_fault("other.example. A 192.0.2.1\n", 4, "outside the zone");
