@@ -18,7 +18,6 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::distance::HASTE;
 use crate::distance::{Candidate, Coordinate, Edge, LONGEST_WAIT, MAX_NEAR, Near, NearList, Survey};
 use crate::feed::follow::Jitter;
 use crate::life::Beacon;
@@ -328,6 +327,8 @@ fn number(node: NodeId) -> u16 {
 pub const WATCHED: usize = 2;
 /// Each of them is probed so often at least, and twice as often at most: a silent cut shows within this and what its probes take.
 pub const WATCH: Duration = Duration::from_secs(2);
+/// Nodes that may be gone, and are probed out of their turn, at a time: each up to six times, until it answers.
+pub const HASTE: usize = 16;
 /// So that the seed of the survey is not this one's.
 const OTHER_STREAM: u64 = 0x2545_F491_4F6C_DD1D;
 /// How long a probe of a suspect waits; the registry itself looks after the time that it gives it.

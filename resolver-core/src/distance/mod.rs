@@ -18,7 +18,6 @@
 //!                                own.handle_sample(&coordinate_of_that_node, rtt, random) }
 //! none came in time          planner.handle_failure(id)
 //! a node is gone             planner.forget(id)
-//! a node may be gone         planner.hasten(id)
 //! a beacon is due            own, planner.near_list() travel in it
 //! then always                sleep until planner.poll_at()
 //! ```
@@ -30,8 +29,7 @@ mod survey;
 
 pub use coordinate::{Coordinate, FARTHEST, USEFUL};
 pub use planner::{
-    DISCOVERY, Edge, Evidence, HASTE, INTERVAL, LEADERS, LEAST_PAUSE, MAX_NEAR, Near, NearList, Planner,
-    Probe,
+    DISCOVERY, Edge, Evidence, INTERVAL, LEADERS, LEAST_PAUSE, MAX_NEAR, Near, NearList, Planner, Probe,
 };
 pub(crate) use smoother::patience;
 pub use smoother::{LONGEST_WAIT, SHORTEST_WAIT, Smoother};

@@ -97,8 +97,8 @@ pub type NearList = heapless::Vec<Near, MAX_NEAR>;
 /// candidates, the most promising first: those that a leader has in its near list, then by coordinates, and now and then one
 /// whose turn it is. A guess never displaces a measurement among the best.
 ///
-/// Getters: `edge`, `edges`, `leaders`, `near_list`, `review_at`. Something happened: `handle_reply`, `handle_failure`. Mutators: `offer`, `forget`,
-/// `hasten`. What is to be done: `poll_probe`, `poll_review`, `poll_at`. Late and spurious calls are harmless. Each call's work is a
+/// Getters: `edge`, `edges`, `leaders`, `near_list`, `review_at`. Something happened: `handle_reply`, `handle_failure`. Mutators: `offer`, `forget`.
+/// What is to be done: `poll_probe`, `poll_review`, `poll_at`. Late and spurious calls are harmless. Each call's work is a
 /// walk through the memory, or [`MAX_NEAR`] of them.
 pub struct Planner<'m> {
     memory: &'m mut [Edge],
@@ -112,10 +112,6 @@ pub struct Planner<'m> {
     discover_from: Instant,
     /// Counts probes, to take turns.
     turn: u32,
-    /// Probed at once, the oldest first.
-    urgent: heapless::Vec<u16, HASTE>,
-    /// Probes that were sent ahead of time.
-    owed: u32,
     discovery: Discovery,
 }
 
@@ -142,8 +138,6 @@ impl<'m> Planner<'m> {
             review_from: now,
             discover_from: now + DISCOVERY,
             turn: 0,
-            urgent: heapless::Vec::new(),
-            owed: 0,
             discovery: Discovery { key, at: 0, next: None },
         }
     }
@@ -207,7 +201,6 @@ impl<'m> Planner<'m> {
 
     /// A node left the pool, or is dead.
     pub fn forget(&mut self, id: u16) {
-        self.urgent.retain(|urgent| *urgent != id);
         self.discovery.next.take_if(|(next, _)| *next == id);
         if let Some(at) = self.position(id) {
             self.in_use -= 1;
@@ -216,31 +209,12 @@ impl<'m> Planner<'m> {
         }
     }
 
-    /// Probes that node at once, because it may be gone: ahead of its turn and of the budget, which then makes up for it. False
-    /// if it is not probed by this planner, or [`HASTE`] such probes are owed already.
-    pub fn hasten(&mut self, id: u16) -> bool {
-        if self.urgent.contains(&id) {
-            return true;
-        }
-        let has_room = self.urgent.len() + (self.owed as usize) < HASTE;
-        self.position(id).is_some() && has_room && self.urgent.push(id).is_ok()
-    }
-
     /// The next probe to be sent now. Call until `None`.
     pub fn poll_probe(&mut self, now: Instant) -> Option<Probe> {
-        if !self.urgent.is_empty() {
-            let id = self.urgent.remove(0);
-            self.owed += 1;
-            return self.send(self.position(id)?, now);
-        }
         if now < self.probe_from {
             return None;
         }
         self.probe_from = now + self.pause();
-        if self.owed > 0 {
-            self.owed -= 1;
-            return None;
-        }
         let at = self.choose(now)?;
         self.turn = self.turn.wrapping_add(1);
         self.send(at, now)
@@ -266,7 +240,7 @@ impl<'m> Planner<'m> {
 
     /// When to poll again at the latest.
     pub fn poll_at(&self) -> Instant {
-        if self.urgent.is_empty() { self.probe_from.min(self.review_from) } else { Instant::from_micros(0) }
+        self.probe_from.min(self.review_from)
     }
 
     /// A probe of `id` was answered after `rtt` microseconds. Returns its round trip against noise, which is what to rank by;
@@ -414,9 +388,6 @@ pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How soon the same edge is probed again, in a small pool.
 pub const LEAST_PAUSE: Duration = Duration::from_secs(5);
-
-/// How many probes may be sent ahead of the budget: four suspects, each probed four times.
-pub const HASTE: usize = 16;
 
 /// The length of near lists.
 pub const MAX_NEAR: usize = 8;

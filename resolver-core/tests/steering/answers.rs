@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
+use resolver_core::feed::follow::Link;
 use resolver_core::life::{End, ServiceReport, ServiceState, Speaker};
 use resolver_core::steer::{How, Step, explain, text};
 use resolver_core::wire::{Name, Rtype};
@@ -216,6 +217,30 @@ fn regions_are_preferred_or_fenced() {
     world("web region", |view, _| assert_eq!(hosts(&ask(view, "www.example.", Rtype::A)).len(), 2));
     // Unknown distances: the own region is nearer.
     world("web nearest", |view, _| assert_eq!(hosts(&ask(view, "www.example.", Rtype::A)).len(), 2));
+}
+
+#[test]
+fn a_node_that_has_just_started_does_not_say_that_there_is_nobody() {
+    let mut zone = Zone::parse("example.", ZONE);
+    zone.records.push(steer("www.example.", "web else=nodata"));
+    serve_steered(&[zone], 0, registry(8, &settings()), |view| {
+        let codes = |view: &View<'_>| {
+            ["www.example.", "a.www.example."].map(|owner| ask(view, owner, Rtype::A).rcode)
+        };
+        assert_eq!(codes(view), [0, 3]);
+        view.handle_link(Link::Down, at(0));
+        assert_eq!(codes(view), [2, 2]);
+        view.handle_link(Link::Up, at(1_000));
+        assert_eq!(view.poll_at(), Some(at(3_000)));
+        view.handle_timeout(at(2_999));
+        assert_eq!(codes(view), [2, 2]);
+        view.handle_timeout(at(3_000));
+        assert_eq!(codes(view), [0, 3]);
+        // Once it has known the fleet, an outage of its broker changes nothing.
+        is_born(view, &Node::new("a", "eu", 1), 1, at(4_000));
+        view.handle_link(Link::Down, at(5_000));
+        assert_eq!(codes(view), [0, 0]);
+    });
 }
 
 #[test]

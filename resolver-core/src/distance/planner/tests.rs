@@ -165,31 +165,12 @@ fn who_does_not_answer_makes_room_but_only_for_others() {
 }
 
 #[test]
-fn a_suspect_is_probed_at_once_and_the_budget_makes_up_for_it() {
-    let mut memory = [Edge::EMPTY; 64];
-    let mut caller = Caller::new(&mut memory, 5);
-    caller.run(0, 100_000, 30, |_| Some(2_000));
-    let from = caller.sent.len();
-    assert!((0..16).all(|id| caller.planner.hasten(id)));
-    assert!(caller.planner.hasten(3), "again");
-    assert!(!caller.planner.hasten(16), "too many at once");
-    assert!(!caller.planner.hasten(999), "unknown");
-    assert!(caller.planner.poll_at() <= at(100_000));
-    caller.run(100_000, 101_000, 30, |_| Some(2_000));
-    let ids: BTreeSet<u16> = caller.sent[from..].iter().map(|sent| sent.1).collect();
-    assert!((0..16).all(|id| ids.contains(&id)));
-    caller.run(101_000, 115_000, 30, |_| Some(2_000));
-    assert!(caller.sent.len() - from <= 17, "{}", caller.sent.len() - from);
-}
-
-#[test]
 fn forgotten_edges_are_not_probed() {
     let mut memory = [Edge::EMPTY; 4];
     let mut planner = Planner::new(&mut memory, 5, at(0));
     for id in 1..=3 {
         planner.offer(id, Evidence::None);
     }
-    assert!(planner.hasten(2));
     planner.forget(2);
     planner.forget(77);
     assert_eq!(planner.edges().iter().map(Edge::id).collect::<Vec<_>>(), [1, 3]);
@@ -217,14 +198,13 @@ fn no_memory_is_no_budget() {
     let mut planner = Planner::new(&mut [], 5, at(0));
     planner.offer(1, Evidence::Near(1));
     assert!(planner.poll_review(at(5_000)) && planner.poll_probe(at(5_000)).is_none());
-    assert!(planner.near_list().is_empty() && !planner.hasten(1));
+    assert!(planner.near_list().is_empty());
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Offer(u16, Evidence),
     Forget(u16),
-    Hasten(u16),
     Reply(u16, u32),
     Failure(u16),
     Wait(u64),
@@ -243,7 +223,6 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     let call = prop_oneof![
         (id(), evidence).prop_map(|(id, evidence)| Call::Offer(id, evidence)),
         id().prop_map(Call::Forget),
-        id().prop_map(Call::Hasten),
         (id(), any::<u32>()).prop_map(|(id, rtt)| Call::Reply(id, rtt)),
         id().prop_map(Call::Failure),
         prop_oneof![0..3_000_000u64, 0..1u64 << 50].prop_map(Call::Wait),
@@ -265,7 +244,6 @@ proptest! {
             match call {
                 Call::Offer(id, evidence) => planner.offer(id, evidence),
                 Call::Forget(id) => planner.forget(id),
-                Call::Hasten(id) => { planner.hasten(id); }
                 Call::Reply(id, rtt) => { planner.handle_reply(id, rtt, now); }
                 Call::Failure(id) => { planner.handle_failure(id); }
                 Call::Wait(micros) => now = now + Duration::from_micros(micros),
@@ -276,7 +254,7 @@ proptest! {
                         prop_assert!(planner.edge(probe.id).is_some());
                         sent.push(now);
                         burst += 1;
-                        prop_assert!(burst <= HASTE + 1);
+                        prop_assert!(burst <= 1);
                     }
                 }
             }
@@ -286,10 +264,10 @@ proptest! {
             let near = planner.near_list();
             prop_assert!(near.is_sorted_by_key(|near| near.rtt));
         }
-        // Over any time: one a second, and what haste may be owed.
+        // Over any time: one a second.
         for (first, start) in sent.iter().enumerate() {
             for (count, end) in sent[first..].iter().enumerate() {
-                let allowed = end.saturating_since(*start).as_secs() as usize + 1 + HASTE;
+                let allowed = end.saturating_since(*start).as_secs() as usize + 1;
                 prop_assert!(count < allowed + 1, "{} in {:?}", count + 1, end.saturating_since(*start));
             }
         }
