@@ -1,5 +1,6 @@
 //! `cargo x qemu`: the firmware on an emulated board, its log on the terminal, its DNS on a port of loopback.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -45,12 +46,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     };
     say(&format!(
         "\n{} boots. In another terminal:\n\n\
-         \x20   dig @127.0.0.1 -p {dns_port} example.org\n\
-         \x20   dig @127.0.0.1 -p {dns_port} +tcp example.org\n\n\
+         \x20   dig @127.0.0.1 -p {dns_port} www.example.org\n\
+         \x20   dig @127.0.0.1 -p {dns_port} +tcp www.example.org\n\n\
          Its non-volatile memory is {}. Ctrl-C ends it.\n",
         board.name,
         storage.display()
     ));
+    let _lock = lock(&storage)?;
     if shell::run(&mut emulator(board, &image, dns_port, &storage))?.success {
         return Ok(ExitCode::SUCCESS);
     }
@@ -75,6 +77,23 @@ fn emulator(board: &Board, image: &Path, dns_port: u16, storage: &Path) -> Comma
         .arg("-kernel")
         .arg(image);
     command
+}
+
+/// Keeps others that ask for the lock from the file while a board runs from it: a second board, or `fingerpost provision`.
+fn lock(storage: &Path) -> Result<File, Error> {
+    let cannot = |what: String, remedy| Error::new(format!("{}: {what}", storage.display()), remedy);
+    let open = File::options().create(true).truncate(false).read(true).write(true).open(storage);
+    let file = open.map_err(|error| cannot(error.to_string(), "or choose another file: `--storage FILE`"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(cannot(
+            "in use".into(),
+            "end the board that runs from it, or choose another file: `--storage FILE`",
+        )),
+        Err(TryLockError::Error(error)) => {
+            Err(cannot(error.to_string(), "or choose another file: `--storage FILE`"))
+        }
+    }
 }
 
 fn default_storage(board: &Board) -> Result<PathBuf, Error> {

@@ -12,7 +12,7 @@ mod show;
 mod tests;
 
 use std::fmt::{self, Write as _};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,8 @@ pub enum Error {
     Taken(PathBuf, String),
     /// There is something that is no block.
     Foreign(PathBuf),
+    /// A board runs from that image.
+    InUse(PathBuf),
     /// There is more than a block, as in an image of a storage.
     Longer(PathBuf),
     /// An image that has not the size of the board's storage.
@@ -71,7 +73,7 @@ impl fmt::Display for Error {
             ),
             Self::Block(path, error) => write!(
                 f,
-                "{}: {error}\n  remedy: name a block that `fingerpost provision` wrote, or with --board an image of a storage",
+                "{}: {error}\n  remedy: name a block that `fingerpost provision` wrote; in an image of a storage, which --board needs, put one with `fingerpost provision --into`",
                 path.display()
             ),
             Self::Taken(path, name) => write!(
@@ -84,6 +86,9 @@ impl fmt::Display for Error {
                 "{} holds something that is no sound block\n  remedy: choose another file, or write over it with --force",
                 path.display()
             ),
+            Self::InUse(path) => {
+                write!(f, "{}: a board runs from it\n  remedy: end the board first, with Ctrl-C in `cargo x qemu`", path.display())
+            }
             Self::Longer(path) => write!(
                 f,
                 "{} is longer than a block\n  remedy: for an image of a storage give --into and --board instead of -o; else choose another file, or write over it with --force",
@@ -207,6 +212,10 @@ fn found_image(
 ) -> Result<Option<File>, Error> {
     let failed = |error| Error::Io(path.into(), error);
     let Some(mut file) = open(path).map_err(failed)? else { return Ok(None) };
+    // `cargo x qemu` holds it while a board runs from the file.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Err(Error::InUse(path.into()));
+    }
     match file.metadata().map_err(failed)?.len() {
         0 => {}
         size if size == u64::from(board.capacity) => {

@@ -327,6 +327,13 @@ fn a_block_is_put_at_the_boards_place_and_nothing_else_is_touched() {
     let put = |existing| write(&config, None, Some(&image), Some(board), existing);
     put(Existing::Keep).unwrap();
     assert_eq!((mode(&image), fs::metadata(&image).unwrap().len()), (0o600, board.capacity.into()));
+    // As `cargo x qemu` does while a board runs from it.
+    let held = fs::File::open(&image).unwrap();
+    held.try_lock().unwrap();
+    let before = fs::read(&image).unwrap();
+    let refused = write(&config, None, Some(&image), Some(board), Existing::Replace).unwrap_err().to_string();
+    assert!(refused.contains("a board runs from it") && fs::read(&image).unwrap() == before, "{refused}");
+    drop(held);
     let mut octets = fs::read(&image).unwrap();
     let (start, end) = (board.config.offset as usize, board.config.end() as usize);
     assert_eq!(Block::read(&octets[start..]).unwrap().name, "a");
