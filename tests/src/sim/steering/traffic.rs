@@ -203,7 +203,7 @@ const LOAD_EVERY: Duration = Duration::from_secs(120);
 const SETTLING: Duration = Duration::from_secs(120);
 const SPAN: Duration = Duration::from_secs(600);
 /// A sign of life: header, identifier, properties and the filter; its answer.
-const UNSUBSCRIBE: f64 = (2 + 2 + 1 + 2 + 1) as f64;
+const UNSUBSCRIBE: f64 = (2 + 2 + 1 + 2 + "keep-alive".len()) as f64;
 const UNSUBACK: f64 = (2 + 2 + 1 + 1) as f64;
 /// A probe asks for the SOA of `sim.example`; a reply with one has some 80 octets.
 const QUERY: f64 = (12 + 13 + 4) as f64;
