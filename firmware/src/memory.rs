@@ -45,7 +45,7 @@ pub(crate) const UDP_PAYLOAD: u16 = 1_232;
 const UDP_REPLY: usize = UDP_PAYLOAD as usize + 510;
 
 /// Datagrams that wait for their answer. A burst of more loses the rest; each entry takes 48 octets.
-const UDP_QUEUE: usize = 32;
+const UDP_QUEUE: usize = 28;
 
 /// Octets of those: queries of 64 octets, as most are.
 const UDP_RECEIVE: usize = UDP_QUEUE * 64;
@@ -65,8 +65,8 @@ const TCP_SEND: usize = 1_460;
 /// The longest reply over TCP: an RRset as large as a message of the feed can bring, with question and OPT.
 const TCP_REPLY: usize = PAYLOAD_LIMIT + 512;
 
-/// Sockets: DHCP, looking up the broker, DNS over UDP, each connection of DNS over TCP, the broker.
-const SOCKETS: usize = 4 + CONNECTIONS;
+/// Sockets: DHCP, looking up the broker, DNS over UDP both ways, each connection of DNS over TCP, the broker.
+const SOCKETS: usize = 5 + CONNECTIONS;
 
 /// The longest topic whose messages fit beside the largest payload: root and zone name of 100 octets each, whatever is
 /// escaped in them. A longer one takes from the payload: the broker is told the sum.
@@ -169,6 +169,7 @@ pub(crate) struct UdpBuffers {
 pub(crate) struct UdpQueues {
     pub(crate) receive: [PacketMetadata; UDP_QUEUE],
     pub(crate) send: [PacketMetadata; 1],
+    pub(crate) unused: [PacketMetadata; 0],
 }
 
 /// For one connection of DNS over TCP.
@@ -219,6 +220,7 @@ impl Buffers {
             udp_queues: UDP_QUEUES.init(UdpQueues {
                 receive: [PacketMetadata::EMPTY; UDP_QUEUE],
                 send: [PacketMetadata::EMPTY; 1],
+                unused: [],
             }),
             tcp: TCP_BUFFERS.take(),
             link: LINK_BUFFERS.take(),

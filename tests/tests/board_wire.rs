@@ -76,3 +76,30 @@ fn neighbours_that_are_not_there_keep_nobody_waiting_over_a_second() {
     assert!(longest < Duration::from_secs(1), "{longest:?}");
     board.assert_never_reset();
 }
+
+/// Forty queries a second from addresses that nobody has, and twenty from a client that the board knows.
+#[test]
+fn a_client_that_is_known_is_answered_while_strangers_ask() {
+    let (mut board, wire, _scratch) = site("board-wire-flood");
+    let client = wire.dns();
+    let (mut answered, mut longest) = (0, Duration::ZERO);
+    let mut last = Instant::now();
+    for round in 0..160_u8 {
+        let next = Instant::now() + Duration::from_millis(50);
+        for number in 0..2 {
+            wire.inject(wire::stranger(
+                round.wrapping_mul(2).wrapping_add(number),
+                &question().to_message(1),
+            ));
+        }
+        if ask(&client, Duration::from_millis(200)).is_some() {
+            answered += 1;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    assert!(answered >= 150, "{answered} of 160; {}", board.log());
+    assert!(longest < Duration::from_secs(1), "{longest:?}");
+    board.assert_never_reset();
+}

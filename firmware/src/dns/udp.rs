@@ -1,6 +1,10 @@
 //! DNS over UDP: one socket for both families; a reply leaves from the address that was asked.
 
+use core::pin::pin;
+use core::task::Poll;
+
 use embassy_futures::select::Either;
+use embassy_futures::{poll_once, yield_now};
 use embassy_net::Stack;
 use embassy_net::udp::UdpSocket;
 use embassy_time::{Duration, with_timeout};
@@ -19,42 +23,57 @@ pub(crate) async fn serve(
     buffers: &'static mut UdpBuffers,
 ) -> ! {
     let UdpBuffers { receive, send, query, reply } = buffers;
+    let UdpQueues { receive: receive_queue, send: send_queue, unused } = queues;
+    // Made first, so it gets all that comes to the port; the other one of the same port sends.
+    let mut inbox = UdpSocket::new(stack, receive_queue, receive, unused, &mut []);
+    open(&mut inbox, server.port);
     loop {
-        let mut socket = UdpSocket::new(stack, &mut queues.receive, receive, &mut queues.send, send);
-        open(&mut socket, server.port);
+        let mut outbox = UdpSocket::new(stack, &mut [], &mut [], send_queue, send);
+        open(&mut outbox, server.port);
         loop {
             let Either::First((length, client)) = alive(
                 Task::Udp,
-                socket.recv_from_with(|datagram, client| {
+                inbox.recv_from_with(|datagram, client| {
                     let length = datagram.len().min(query.len());
                     query[..length].copy_from_slice(&datagram[..length]);
                     (length, client)
                 }),
             )
             .await;
-            if client.endpoint.port == 0 {
+            let source = client.endpoint.addr;
+            // Nobody else has our own address: a neighbour of it is never found.
+            if client.endpoint.port == 0 || client.local_address == Some(source) {
                 server.tally.unanswerable.increment();
                 continue;
             }
-            let source = client.endpoint.addr;
             let Some(length) = server.answer(&query[..length], source, Transport::Udp, reply) else {
                 continue;
             };
             // The stack keeps a reply until it knows the neighbour's address, for ever if there is no such neighbour,
             // and all others behind it. So one at a time, and what does not leave soon is given up: that takes a new
-            // socket (one that was closed still sends nothing for a second), and with it go the queries that wait.
-            let sent = async {
-                let sent = socket.send_to(&reply[..length], client).await;
-                socket.flush().await;
+            // socket (one that was closed still sends nothing for a second). Where others wait, a neighbour that is not known yet
+            // gets less time: what has to be asked for once in a while is not worth their waiting.
+            let is_crowded = poll_once(inbox.wait_recv_ready()).is_ready();
+            let patience = if is_crowded { CROWDED } else { NEIGHBOUR };
+            let mut sent = pin!(async {
+                let sent = outbox.send_to(&reply[..length], client).await;
+                outbox.flush().await;
                 sent
-            };
-            match with_timeout(NEIGHBOUR, sent).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => server.tally.undelivered.increment(),
-                Err(_) => {
-                    server.tally.undelivered.increment();
-                    break;
-                }
+            });
+            let mut outcome = with_timeout(patience, sent.as_mut()).await.ok();
+            if outcome.is_none() {
+                // The board may have been busy with something else for as long.
+                yield_now().await;
+                outcome = match poll_once(sent) {
+                    Poll::Ready(sent) => Some(sent),
+                    Poll::Pending => None,
+                };
+            }
+            if !matches!(outcome, Some(Ok(()))) {
+                server.tally.undelivered.increment();
+            }
+            if outcome.is_none() {
+                break;
             }
         }
     }
@@ -69,3 +88,5 @@ fn open(socket: &mut UdpSocket<'_>, port: u16) {
 
 /// How long a neighbour may take to say its address: on a wire less than a millisecond.
 const NEIGHBOUR: Duration = Duration::from_millis(50);
+/// The same while other queries wait.
+const CROWDED: Duration = Duration::from_millis(2);
