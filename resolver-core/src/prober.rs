@@ -1,4 +1,4 @@
-//! Probing the fleet's nodes: which of those that the [registry](crate::registry) knows to ask now, and what it comes to.
+//! Probing the fleet's nodes: which of those that the [registry] knows to ask now, and what it comes to.
 //!
 //! ```text
 //! a beacon came    prober.handle_beacon(view.registry(), node, &beacon, now)
