@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
+use resolver_core::provision::limits::KEY_LEN;
 use resolver_core::provision::{Block, Ipv4, Ipv6, Secret, Security, Static};
 
 /// One line a field.
@@ -28,6 +29,13 @@ pub(super) fn text(block: &Block<'_>) -> String {
             let public =
                 public.map_or_else(|_| "unknown".into(), |key| BASE64.encode(key.verifying_key().as_bytes()));
             line("enrolment.key", format!("{}; public key {public}", hidden(enrolment.key)));
+            for operator in enrolment.operators.chunks(KEY_LEN) {
+                line("enrolment.operator", BASE64.encode(operator));
+            }
+            if !enrolment.operators.is_empty() {
+                let own = if enrolment.followed.is_empty() { "its own" } else { enrolment.followed };
+                line("steering.regions", own.to_owned());
+            }
         }
         None => line("enrolment", "none".into()),
     }

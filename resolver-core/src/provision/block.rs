@@ -118,6 +118,8 @@ fn write_body(writer: &mut Writer<'_>, block: &Block<'_>) {
     writer.option(block.enrolment, |writer, enrolment| {
         writer.long(enrolment.certificate);
         writer.octets(enrolment.key.0);
+        writer.short(enrolment.operators);
+        writer.short(enrolment.followed.as_bytes());
     });
     write_broker(writer, &block.broker);
     write_network(writer, &block.network);
@@ -177,7 +179,9 @@ fn place(reader: &mut Reader<'_>) -> Result<Place, BlockError> {
 fn enrolment<'a>(reader: &mut Reader<'a>) -> Result<Enrolment<'a>, BlockError> {
     let certificate = some(reader.long(MAX_CERTIFICATE)).in_field("enrolment.certificate")?;
     let key = reader.exactly(KEY_LEN).in_field("enrolment.key")?;
-    Ok(Enrolment { certificate, key: Secret(key) })
+    let operators = reader.short(MAX_OPERATORS * KEY_LEN).in_field("enrolment.operators")?;
+    let followed = reader.text(MAX_FOLLOWED_TEXT).in_field("steering.regions")?;
+    Ok(Enrolment { certificate, key: Secret(key), operators, followed })
 }
 
 fn some(octets: Result<&[u8], Fault>) -> Result<&[u8], Fault> {

@@ -16,6 +16,12 @@ pub const MAX_NAME_SERVERS: usize = 3;
 pub const MAX_IDENTIFIER: usize = 40;
 /// Longest enrolment certificate: one with 16 regions and 16 services has some 1,500 octets.
 pub const MAX_CERTIFICATE: usize = 1_536;
+/// Operators whose word a board takes.
+pub const MAX_OPERATORS: usize = 4;
+/// Regions that a board steers to, its own apart.
+pub const MAX_FOLLOWED: usize = 4;
+/// Longest list of them, with commas.
+pub const MAX_FOLLOWED_TEXT: usize = MAX_FOLLOWED * (MAX_IDENTIFIER + 1) - 1;
 /// Octets of an Ed25519 key, secret or public.
 pub const KEY_LEN: usize = 32;
 /// Longest host name.
@@ -41,7 +47,7 @@ pub const PAYLOAD_LIMITS: core::ops::RangeInclusive<u32> = 512..=65_536;
 const LONGEST: usize = super::FRAME
     + 2 * (1 + MAX_IDENTIFIER)
     + (1 + 8)
-    + (1 + 2 + MAX_CERTIFICATE + KEY_LEN)
+    + (1 + 2 + MAX_CERTIFICATE + KEY_LEN + 1 + MAX_OPERATORS * KEY_LEN + 1 + MAX_FOLLOWED_TEXT)
     + (1 + MAX_HOST + 2)
     + (1 + 2 * (1 + MAX_LOGIN))
     + (1 + 2 + MAX_X509 + 1 + 2 + MAX_X509 + 2 + MAX_X509_KEY)

@@ -72,7 +72,7 @@ impl core::error::Error for BlockError {}
 /// What a block begins with.
 const MAGIC: &[u8; 8] = b"fpconfig";
 /// The version described here.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Octets before the body.
 const HEAD: usize = MAGIC.len() + 2 + 4;
 /// Octets after the body.

@@ -60,6 +60,11 @@ pub struct Enrolment<'a> {
     pub certificate: &'a [u8],
     /// The node's Ed25519 secret key, 32 octets.
     pub key: Secret<'a>,
+    /// Public Ed25519 keys of the operators whose nodes and orders it believes, 32 octets each. Without any it steers to
+    /// nobody. A program that does not steer takes any octets for them.
+    pub operators: &'a [u8],
+    /// The regions whose nodes it steers to, with commas between them; empty: its own; `*`: any.
+    pub followed: &'a str,
 }
 
 /// How to reach the broker.

@@ -49,7 +49,12 @@ fn typical() -> Block<'static> {
         name: "board-1",
         region: "eu-west",
         position: Some(Place { latitude: 525_200, longitude: -134_050 }),
-        enrolment: Some(Enrolment { certificate: b"signed by an operator", key: Secret(&[7; 32]) }),
+        enrolment: Some(Enrolment {
+            certificate: b"signed by an operator",
+            key: Secret(&[7; 32]),
+            operators: &[5; 64],
+            followed: "eu-west,eu-north",
+        }),
         broker: Broker {
             host: "192.0.2.1",
             port: 8883,
@@ -79,6 +84,9 @@ fn typical() -> Block<'static> {
         services: list(&[Service { name: "web", port: 443, weight: 10, capacity: 1_000 }]),
     }
 }
+
+const ENROLMENT: Enrolment<'static> =
+    Enrolment { certificate: b"c", key: Secret(&[1; 32]), operators: &[], followed: "" };
 
 fn written(block: &Block<'_>) -> Vec<u8> {
     let mut out = [0; MAX_BLOCK];
@@ -142,6 +150,8 @@ fn all_fields_at_their_longest_fit() {
         enrolment: Some(Enrolment {
             certificate: &octets[..MAX_CERTIFICATE],
             key: Secret(&octets[..KEY_LEN]),
+            operators: &octets[..MAX_OPERATORS * KEY_LEN],
+            followed: &text[..MAX_FOLLOWED_TEXT],
         }),
         broker: Broker {
             host: &text,
@@ -178,7 +188,7 @@ const MAX_NAME_HERE: usize = 255;
 #[test]
 fn what_no_board_would_take_is_refused_by_its_fields_name() {
     type Change = fn(&mut Block<'static>);
-    let cases: [(&str, Change); 23] = [
+    let cases: [(&str, Change); 24] = [
         ("name", |block| block.name = ""),
         ("name", |block| block.name = "a.b"),
         ("name", |block| block.name = "12345678901234567890123456789012345678901"),
@@ -190,10 +200,13 @@ fn what_no_board_would_take_is_refused_by_its_fields_name() {
             block.position = Some(Place { latitude: 0, longitude: -1_800_001 });
         }),
         ("enrolment.certificate", |block| {
-            block.enrolment = Some(Enrolment { certificate: b"", key: Secret(&[1; 32]) });
+            block.enrolment = Some(Enrolment { certificate: b"", ..ENROLMENT });
         }),
         ("enrolment.key", |block| {
-            block.enrolment = Some(Enrolment { certificate: b"c", key: Secret(&[1; 31]) });
+            block.enrolment = Some(Enrolment { key: Secret(&[1; 31]), ..ENROLMENT });
+        }),
+        ("enrolment.operators", |block| {
+            block.enrolment = Some(Enrolment { operators: &[1; 33 + 4 * 32], ..ENROLMENT });
         }),
         ("broker.host", |block| block.broker.host = "two words"),
         ("broker.port", |block| block.broker.port = 0),
@@ -241,8 +254,8 @@ fn foreign_and_damaged_octets_are_told_apart() {
     assert_eq!(Block::read(&[0xFF; 4_096]), Err(BlockError::Missing));
     assert_eq!(Block::read(&[]), Err(BlockError::Missing));
     let mut other = good.clone();
-    other[9] = 2;
-    assert_eq!(Block::read(&other), Err(BlockError::Version(2)));
+    other[9] = 3;
+    assert_eq!(Block::read(&other), Err(BlockError::Version(3)));
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x20;
@@ -257,7 +270,7 @@ fn foreign_and_damaged_octets_are_told_apart() {
 #[test]
 fn secrets_are_not_shown() {
     let mut block = typical();
-    block.enrolment = Some(Enrolment { certificate: b"c", key: Secret(b"KEYKEYKEYKEYKEYKEYKEYKEYKEYKEYKE") });
+    block.enrolment = Some(Enrolment { key: Secret(b"KEYKEYKEYKEYKEYKEYKEYKEYKEYKEYKE"), ..ENROLMENT });
     let shown = format!("{block:?}");
     assert!(shown.contains("board-1") && shown.contains("32 octets, not shown"), "{shown}");
     for secret in ["hush", "75, 69, 89", "104, 117", "9, 9, 9"] {
