@@ -31,12 +31,17 @@ pub(crate) struct Broker {
     pub(crate) proven: Option<Proven>,
     pub(crate) buffers: &'static mut LinkBuffers,
     pub(crate) entropy: EntropySource,
+    /// Serial numbers of certificates that hold no more.
+    #[cfg(feature = "steering")]
+    pub(crate) revoked: &'static mut fingerpost_link::node::RevokedMemory,
 }
 
 /// Keeps the connection up for ever.
 #[embassy_executor::task]
 pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static State) -> ! {
-    let Broker { settings, name, proven, buffers, mut entropy } = broker;
+    let Broker { settings, name, proven, buffers, mut entropy, .. } = broker;
+    #[cfg(feature = "steering")]
+    let belief = proven.as_ref().and_then(Proven::belief);
     let LinkBuffers { socket_receive, socket_send, receive, send, notice, tls } = buffers;
     // A birth says where the node is.
     let Either::First(()) = alive(Task::Broker, stack.wait_config_up()).await;
@@ -46,6 +51,10 @@ pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static S
         Some(life) => Node::enrolled(state.shared(), life, notice),
         None => Node::anonymous(state.shared()),
     };
+    #[cfg(feature = "steering")]
+    if let Some(belief) = belief {
+        node = node.following(belief, broker.revoked);
+    }
     let mut entropy = Random(entropy);
     let Some(security) = security(&settings, tls, &mut entropy) else {
         // As without a block: what was served before the last power cut is served still.

@@ -1,14 +1,23 @@
 //! Who the node is to others: what its configuration block says, checked, and its life once it has an address.
 
 use ed25519_dalek::SigningKey;
+#[cfg(feature = "steering")]
+use ed25519_dalek::VerifyingKey;
 use embassy_net::Stack;
 use fingerpost_link::node::Addresses;
+#[cfg(feature = "steering")]
+use fingerpost_link::node::Belief;
 use heapless::{String, Vec};
 use resolver_core::life::message::{MAX_RESET, MAX_SERVICES};
 use resolver_core::life::{
     Announcement, Identifier, Identity, Life, NodeError, Place, Service, Settings, printable,
 };
 use resolver_core::provision::Block;
+#[cfg(feature = "steering")]
+use resolver_core::{
+    life::message::parse_certificate,
+    provision::limits::{KEY_LEN, MAX_FOLLOWED, MAX_OPERATORS},
+};
 use static_cell::StaticCell;
 
 use crate::memory::PAYLOAD_LIMIT;
@@ -23,6 +32,8 @@ pub(crate) struct Proven {
     port: u16,
     /// Higher with each start.
     boot: u64,
+    #[cfg(feature = "steering")]
+    belief: Option<Belief<'static>>,
 }
 
 impl Proven {
@@ -56,9 +67,24 @@ impl Proven {
                 }
             }
         }
-        let place = block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude });
+        let place = place(block);
         let payload_limit = block.payload_limit.min(PAYLOAD_LIMIT as u32);
-        Some(Self { identity, services, place, payload_limit, port: block.port, boot })
+        Some(Self {
+            identity,
+            services,
+            place,
+            payload_limit,
+            port: block.port,
+            boot,
+            #[cfg(feature = "steering")]
+            belief: belief(block, node, region),
+        })
+    }
+
+    /// Whom it believes, if it steers to anybody.
+    #[cfg(feature = "steering")]
+    pub(crate) fn belief(&self) -> Option<Belief<'static>> {
+        self.belief
     }
 
     /// Its life under the addresses that it has now. Panics if called twice: a node is born once.
@@ -80,4 +106,31 @@ impl Proven {
         life.map_err(|error| log::error!("enrolment: {error}: nobody hears of this node; enrol it again"))
             .ok()
     }
+}
+
+/// Where the block says that the board is.
+pub(crate) fn place(block: &Block<'_>) -> Option<Place> {
+    block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude })
+}
+
+/// The operators and regions of `block`; none without operators. Panics if called twice: there is one block.
+#[cfg(feature = "steering")]
+fn belief(
+    block: &Block<'static>,
+    node: Identifier<'static>,
+    region: Identifier<'static>,
+) -> Option<Belief<'static>> {
+    static OPERATORS: StaticCell<Vec<VerifyingKey, MAX_OPERATORS>> = StaticCell::new();
+    static REGIONS: StaticCell<Vec<Identifier<'static>, MAX_FOLLOWED>> = StaticCell::new();
+    let enrolment = block.enrolment?;
+    let keys = enrolment.operators.chunks(KEY_LEN).filter_map(|octets| octets.try_into().ok());
+    let operators = OPERATORS.init(keys.filter_map(|octets| VerifyingKey::from_bytes(octets).ok()).collect());
+    let regions = REGIONS.init(match enrolment.followed {
+        "" => core::iter::once(region).collect(),
+        // `*` is no identifier: any.
+        names => names.split(',').filter_map(Identifier::new).collect(),
+    });
+    let certificate = parse_certificate(enrolment.certificate).map_or(0, |certificate| certificate.serial);
+    let belief = Belief { operators, regions, root: block.broker.root, node, certificate };
+    (!belief.operators.is_empty()).then_some(belief)
 }

@@ -10,6 +10,7 @@
 //!    broker     │                     link ◄─► node: feed, life ──┐
 //!               │                                                 ▼
 //!    dns        udp, tcp ──────────────────────► Responder ──►  View  ◄──► keep: flash
+//!    probe      udp: how far other nodes are ──────────────────► ▲
 //! ```
 //!
 //! One thread, no preemption: what is shared needs no lock, only that nobody keeps it over an `await`. There is no
@@ -28,6 +29,8 @@ mod last_words;
 mod logging;
 mod memory;
 mod net;
+#[cfg(feature = "steering")]
+mod probe;
 mod report;
 mod settings;
 mod stack;
@@ -40,6 +43,15 @@ use log::LevelFilter;
 use resolver_core::provision::{Block, Zone};
 use resolver_core::{Feed, View};
 use static_cell::StaticCell;
+#[cfg(feature = "steering")]
+use {
+    fingerpost_link::node::{RevokedMemory, Steering},
+    memory::SteeringMemory,
+    resolver_core::Registry,
+    resolver_core::life::Identifier,
+    resolver_core::prober::{Prober, Query},
+    resolver_core::registry::Settings,
+};
 
 use board::{Entropy, Parts};
 use broker::Broker;
@@ -83,13 +95,31 @@ fn launch(
 ) {
     static STATE: StaticCell<State> = StaticCell::new();
     static SERVER: StaticCell<dns::Server> = StaticCell::new();
+    #[cfg(feature = "steering")]
+    static REVOKED: StaticCell<RevokedMemory> = StaticCell::new();
 
     let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, shared } = Buffers::take();
     let block = settings::read();
     let root = block.as_ref().map_or("", |block| block.broker.root);
+    let view = View::new(records, entropy.seed());
+    #[cfg(feature = "steering")]
+    let SteeringMemory { registry, edges, probes } = SteeringMemory::take();
+    #[cfg(feature = "steering")]
+    let view = {
+        let own = block.as_ref().filter(|block| block.enrolment.is_some());
+        let settings = Settings {
+            node: own.and_then(|block| Identifier::new(block.name)),
+            region: own.and_then(|block| Identifier::new(block.region)),
+            place: own.and_then(identity::place),
+            ..Settings::default()
+        };
+        view.with_registry(Registry::new(registry, &settings, entropy.seed()))
+    };
     let mut state = State::new(
         Feed::new(feed, root, payload_limit(block.as_ref()), entropy.seed()),
-        View::new(records, entropy.seed()),
+        view,
+        #[cfg(feature = "steering")]
+        Steering::new(Prober::new(edges, entropy.seed(), state::now())),
     );
     for zone in block.iter().flat_map(|block| &block.zones) {
         follow(&mut state, zone, &kept);
@@ -108,7 +138,24 @@ fn launch(
     }
     if let Some(block) = block {
         let proven = Proven::of(&block, kept.boots);
-        let broker = Broker { settings: block.broker, name: block.name, proven, buffers: link, entropy };
+        #[cfg(feature = "steering")]
+        if proven.as_ref().and_then(Proven::belief).is_some()
+            && let Some(zone) = block.zones.first()
+        {
+            executor::spawn(
+                spawner,
+                probe::run(stack, state, Query::new(&zone.apex), probes, entropy.seed()),
+            );
+        }
+        let broker = Broker {
+            settings: block.broker,
+            name: block.name,
+            proven,
+            buffers: link,
+            entropy,
+            #[cfg(feature = "steering")]
+            revoked: REVOKED.init(RevokedMemory::new()),
+        };
         executor::spawn(spawner, broker::run(stack, broker, state));
         executor::spawn(spawner, keep::save(kept, state, shared));
     }

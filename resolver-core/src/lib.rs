@@ -44,6 +44,7 @@ pub mod fleet;
 pub mod health;
 pub mod image;
 pub mod life;
+pub mod prober;
 pub mod provision;
 pub mod records;
 pub mod registry;

@@ -173,15 +173,12 @@ impl Config {
             name: &self.name,
             region: &self.region,
             position: self.position.as_ref().map(PositionSection::place).transpose()?,
-            enrolment: files
-                .enrolment
-                .as_ref()
-                .map(|(certificate, key)| Enrolment {
-                    certificate,
-                    key: Secret(key),
-                    operators: &operators,
-                    followed: &followed,
-                }),
+            enrolment: files.enrolment.as_ref().map(|(certificate, key)| Enrolment {
+                certificate,
+                key: Secret(key),
+                operators: &operators,
+                followed: &followed,
+            }),
             broker: self.broker(&files)?,
             network: self.network.network()?,
             port: self.port,
@@ -243,9 +240,10 @@ impl SteeringSection {
             return problem(format!("{} regions", regions.len()), "list one to four, or [\"*\"] for all");
         }
         match regions.iter().find(|name| !is_any && Identifier::new(name).is_none()) {
-            Some(name) => {
-                problem(format!("{name:?} is no name of a region"), "list regions such as [\"eu\"], or [\"*\"]")
-            }
+            Some(name) => problem(
+                format!("{name:?} is no name of a region"),
+                "list regions such as [\"eu\"], or [\"*\"]",
+            ),
             None => Ok(regions.join(",")),
         }
     }

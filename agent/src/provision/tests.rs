@@ -74,7 +74,11 @@ fn mode(path: &Path) -> u32 {
 fn sample(scratch: &Scratch, left_out: &[&str]) -> String {
     let mut section = String::new();
     let mut text = String::new();
-    for line in include_str!("../../../config/board.toml").replace("zone.key.pub", KEY).replace("operator.key.pub", KEY).lines() {
+    for line in include_str!("../../../config/board.toml")
+        .replace("zone.key.pub", KEY)
+        .replace("operator.key.pub", KEY)
+        .lines()
+    {
         let setting = line.strip_prefix("# ").filter(|rest| {
             let is_key = |key: &str| {
                 key.bytes().all(|octet| octet.is_ascii_lowercase() || matches!(octet, b'_' | b'0'..=b'9'))
@@ -104,7 +108,8 @@ fn the_sample_is_good_and_shows_the_defaults() {
     assert_eq!((block.name, block.port, block.payload_limit), ("board-1", 53, 4_096));
     // What is commented out and has a default, taken at its word, changes nothing.
     let scratch = Scratch::new();
-    let others = ["[enrolment]", "[steering]", "[broker.", "username", "password", "ipv4_g", "ipv6_g", "name_servers"];
+    let others =
+        ["[enrolment]", "[steering]", "[broker.", "username", "password", "ipv4_g", "ipv6_g", "name_servers"];
     let explicit = sample(&scratch, &others);
     assert_ne!(explicit, text);
     assert_eq!(config::block_of(&explicit, path).unwrap(), octets);

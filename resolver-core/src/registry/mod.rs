@@ -54,6 +54,11 @@ pub use timing::{Outcome, Suspect};
 pub struct NodeId(pub(super) u32);
 
 impl NodeId {
+    pub(crate) fn from_index(index: usize) -> Self {
+        // Slots are cut to fewer.
+        Self(index as u32)
+    }
+
     /// Its number: that of its slot.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -334,6 +339,11 @@ impl<'m> Registry<'m> {
     /// The node of that name. Expected O(1).
     pub fn find(&self, name: Identifier<'_>) -> Option<NodeId> {
         self.find_node(name.as_str().as_bytes()).map(|index| NodeId(index as u32))
+    }
+
+    /// Whether that is the own name.
+    pub(crate) fn is_self(&self, name: &str) -> bool {
+        !name.is_empty() && self.own.name.as_bytes() == name.as_bytes()
     }
 
     /// The public key of the node of that name: what its beacons are verified with.

@@ -3,6 +3,8 @@
 use core::net::SocketAddr;
 
 use resolver_core::feed::follow::Link;
+#[cfg(feature = "steering")]
+use resolver_core::life::Orders;
 use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString, Vitals};
 use resolver_core::{Feed, Instant, View};
 
@@ -73,6 +75,11 @@ impl<'m> OwnLife<'m> {
         self.life.handle_change();
     }
 
+    #[cfg(feature = "steering")]
+    pub(super) fn handle_orders(&mut self, orders: &Orders<'_>) -> Result<(), NodeError> {
+        self.life.handle_orders(orders)
+    }
+
     /// None where there is no way to the broker, and so nobody to tell.
     pub(super) fn handle_addresses(&mut self, addresses: &[SocketAddr], now: Instant) {
         if !addresses.is_empty() {
@@ -91,7 +98,7 @@ impl<'m> OwnLife<'m> {
         &mut self,
         feed: &Feed<'_>,
         view: &View<'_>,
-        load: u8,
+        vitals: &Vitals<'_>,
         now: Instant,
     ) -> Option<Request<'_>> {
         if self.listening == Listening::Due {
@@ -102,9 +109,7 @@ impl<'m> OwnLife<'m> {
         if self.life.poll_reconnect(now) {
             return Some(Request::Disconnect);
         }
-        // Nothing is checked or probed here: services are up as long as the board is.
-        let vitals = Vitals { load, ..Vitals::default() };
-        let transmit = self.life.poll_transmit(feed, view, &vitals, now, self.out);
+        let transmit = self.life.poll_transmit(feed, view, vitals, now, self.out);
         let unfit = self.life.counters().unfit;
         if core::mem::replace(&mut self.unfit, unfit) != unfit {
             log::error!(
