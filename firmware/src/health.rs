@@ -37,7 +37,7 @@ pub(crate) enum Task {
 }
 
 impl Task {
-    const COUNT: usize = 5 + CONNECTIONS;
+    const COUNT: usize = 4 + CONNECTIONS + cfg!(feature = "steering") as usize;
 
     fn all() -> impl Iterator<Item = Self> {
         [
@@ -58,9 +58,9 @@ impl Task {
             Self::Broker => 1,
             Self::Keep => 2,
             Self::Udp => 3,
+            Self::Tcp(connection) => 4 + connection % CONNECTIONS,
             #[cfg(feature = "steering")]
-            Self::Probe => 4,
-            Self::Tcp(connection) => 5 + connection % CONNECTIONS,
+            Self::Probe => 4 + CONNECTIONS,
         }
     }
 }

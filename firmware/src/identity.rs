@@ -16,7 +16,7 @@ use resolver_core::provision::Block;
 #[cfg(feature = "steering")]
 use resolver_core::{
     life::message::parse_certificate,
-    provision::limits::{KEY_LEN, MAX_FOLLOWED, MAX_OPERATORS},
+    provision::limits::{KEY_LEN, MAX_OPERATORS, MAX_REGIONS},
 };
 use static_cell::StaticCell;
 
@@ -113,7 +113,7 @@ pub(crate) fn place(block: &Block<'_>) -> Option<Place> {
     block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude })
 }
 
-/// The operators and regions of `block`; none without operators. Panics if called twice: there is one block.
+/// Whom `block` says to believe, if anybody. Panics if called twice: there is one block.
 #[cfg(feature = "steering")]
 fn belief(
     block: &Block<'static>,
@@ -121,16 +121,16 @@ fn belief(
     region: Identifier<'static>,
 ) -> Option<Belief<'static>> {
     static OPERATORS: StaticCell<Vec<VerifyingKey, MAX_OPERATORS>> = StaticCell::new();
-    static REGIONS: StaticCell<Vec<Identifier<'static>, MAX_FOLLOWED>> = StaticCell::new();
-    let enrolment = block.enrolment?;
-    let keys = enrolment.operators.chunks(KEY_LEN).filter_map(|octets| octets.try_into().ok());
+    static REGIONS: StaticCell<Vec<Identifier<'static>, MAX_REGIONS>> = StaticCell::new();
+    let steering = block.steering?;
+    let keys = steering.operators.chunks(KEY_LEN).filter_map(|octets| octets.try_into().ok());
     let operators = OPERATORS.init(keys.filter_map(|octets| VerifyingKey::from_bytes(octets).ok()).collect());
-    let regions = REGIONS.init(match enrolment.followed {
+    let regions = REGIONS.init(match steering.regions {
         "" => core::iter::once(region).collect(),
         // `*` is no identifier: any.
         names => names.split(',').filter_map(Identifier::new).collect(),
     });
-    let certificate = parse_certificate(enrolment.certificate).map_or(0, |certificate| certificate.serial);
-    let belief = Belief { operators, regions, root: block.broker.root, node, certificate };
-    (!belief.operators.is_empty()).then_some(belief)
+    let certificate = block.enrolment.and_then(|enrolment| parse_certificate(enrolment.certificate).ok());
+    let certificate = certificate.map_or(0, |certificate| certificate.serial);
+    Some(Belief { operators, regions, root: block.broker.root, node, certificate })
 }

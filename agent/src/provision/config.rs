@@ -9,10 +9,10 @@ use std::str::FromStr;
 
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
 use resolver_core::life::Identifier;
-use resolver_core::provision::limits::{MAX_BLOCK, MAX_FOLLOWED};
+use resolver_core::provision::limits::{MAX_BLOCK, MAX_REGIONS};
 use resolver_core::provision::{
     Block, BlockError, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service,
-    Static, TlsIdentity, Zone,
+    Static, Steering, TlsIdentity, Zone,
 };
 use serde::Deserialize;
 
@@ -168,23 +168,23 @@ impl Config {
         let operators = self.enrolment.as_ref().map_or(&[][..], |enrolment| &enrolment.operators);
         let operators = keys::operators_from_config(operators, base)?;
         let operators: Vec<u8> = operators.iter().flat_map(|key| key.to_bytes()).collect();
-        let followed = self.steering.followed(!operators.is_empty())?;
+        let regions = self.steering.regions(!operators.is_empty())?;
         let block = Block {
             name: &self.name,
             region: &self.region,
             position: self.position.as_ref().map(PositionSection::place).transpose()?,
-            enrolment: files.enrolment.as_ref().map(|(certificate, key)| Enrolment {
-                certificate,
-                key: Secret(key),
-                operators: &operators,
-                followed: &followed,
-            }),
+            enrolment: files
+                .enrolment
+                .as_ref()
+                .map(|(certificate, key)| Enrolment { certificate, key: Secret(key) }),
             broker: self.broker(&files)?,
             network: self.network.network()?,
             port: self.port,
             payload_limit: self.payload_limit,
             zones: limited(self.zones.iter().map(|zone| zone.zone(base)).collect::<Result<_, _>>()?, "zone")?,
             services: limited(self.services.iter().map(ServiceSection::service).collect(), "service")?,
+            steering: (!operators.is_empty())
+                .then_some(Steering { operators: &operators, regions: &regions }),
         };
         check::host(block.broker.host, &block.network)?;
         let length = block.write(out).map_err(|error| match error {
@@ -228,7 +228,7 @@ impl Config {
 
 impl SteeringSection {
     /// As the block has it.
-    fn followed(&self, knows_operators: bool) -> Result<String, Problem> {
+    fn regions(&self, knows_operators: bool) -> Result<String, Problem> {
         let Some(regions) = &self.regions else { return Ok(String::new()) };
         let problem = |what: String, remedy| Err(Problem::new("steering.regions", what, remedy));
         if !knows_operators {
@@ -236,7 +236,7 @@ impl SteeringSection {
             return problem("nobody's nodes are believed".into(), remedy);
         }
         let is_any = regions.len() == 1 && regions[0] == "*";
-        if regions.is_empty() || regions.len() > MAX_FOLLOWED {
+        if regions.is_empty() || regions.len() > MAX_REGIONS {
             return problem(format!("{} regions", regions.len()), "list one to four, or [\"*\"] for all");
         }
         match regions.iter().find(|name| !is_any && Identifier::new(name).is_none()) {

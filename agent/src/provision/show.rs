@@ -29,13 +29,6 @@ pub(super) fn text(block: &Block<'_>) -> String {
             let public =
                 public.map_or_else(|_| "unknown".into(), |key| BASE64.encode(key.verifying_key().as_bytes()));
             line("enrolment.key", format!("{}; public key {public}", hidden(enrolment.key)));
-            for operator in enrolment.operators.chunks(KEY_LEN) {
-                line("enrolment.operator", BASE64.encode(operator));
-            }
-            if !enrolment.operators.is_empty() {
-                let own = if enrolment.followed.is_empty() { "its own" } else { enrolment.followed };
-                line("steering.regions", own.to_owned());
-            }
         }
         None => line("enrolment", "none".into()),
     }
@@ -90,6 +83,13 @@ pub(super) fn text(block: &Block<'_>) -> String {
     for service in &block.services {
         let (port, weight, capacity) = (service.port, service.weight, service.capacity);
         line("service", format!("{} port {port} weight {weight} capacity {capacity}", service.name));
+    }
+    if let Some(steering) = block.steering {
+        for operator in steering.operators.chunks(KEY_LEN) {
+            line("enrolment.operator", BASE64.encode(operator));
+        }
+        let regions = if steering.regions.is_empty() { "its own" } else { steering.regions };
+        line("steering.regions", regions.to_owned());
     }
     text
 }

@@ -128,9 +128,9 @@ fn everything_that_the_sample_mentions_is_taken() {
     );
     let octets = config::block_of(&text, &scratch.0.join("board.toml")).unwrap();
     let block = Block::read(&octets).unwrap();
-    let enrolment = block.enrolment.unwrap();
-    assert_eq!((enrolment.certificate, enrolment.operators.len()), (&certificate[..], 32));
-    assert_eq!(enrolment.followed, "eu-west,eu-north");
+    assert_eq!(block.enrolment.unwrap().certificate, certificate);
+    let steering = block.steering.unwrap();
+    assert_eq!((steering.operators.len(), steering.regions), (32, "eu-west,eu-north"));
     assert_eq!(block.position.unwrap().longitude, 134_050);
     assert_eq!(block.broker.port, 8883);
     assert_eq!(block.broker.login.unwrap().password.0, b"hush");

@@ -19,9 +19,9 @@ pub const MAX_CERTIFICATE: usize = 1_536;
 /// Operators whose word a board takes.
 pub const MAX_OPERATORS: usize = 4;
 /// Regions that a board steers to, its own apart.
-pub const MAX_FOLLOWED: usize = 4;
+pub const MAX_REGIONS: usize = 4;
 /// Longest list of them, with commas.
-pub const MAX_FOLLOWED_TEXT: usize = MAX_FOLLOWED * (MAX_IDENTIFIER + 1) - 1;
+pub const MAX_REGIONS_TEXT: usize = MAX_REGIONS * (MAX_IDENTIFIER + 1) - 1;
 /// Octets of an Ed25519 key, secret or public.
 pub const KEY_LEN: usize = 32;
 /// Longest host name.
@@ -47,7 +47,7 @@ pub const PAYLOAD_LIMITS: core::ops::RangeInclusive<u32> = 512..=65_536;
 const LONGEST: usize = super::FRAME
     + 2 * (1 + MAX_IDENTIFIER)
     + (1 + 8)
-    + (1 + 2 + MAX_CERTIFICATE + KEY_LEN + 1 + MAX_OPERATORS * KEY_LEN + 1 + MAX_FOLLOWED_TEXT)
+    + (1 + 2 + MAX_CERTIFICATE + KEY_LEN)
     + (1 + MAX_HOST + 2)
     + (1 + 2 * (1 + MAX_LOGIN))
     + (1 + 2 + MAX_X509 + 1 + 2 + MAX_X509 + 2 + MAX_X509_KEY)
@@ -58,5 +58,7 @@ const LONGEST: usize = super::FRAME
     + 2
     + 4
     + (1 + MAX_ZONES * (1 + MAX_NAME + 1 + MAX_ZONE_KEYS * KEY_LEN))
-    + (1 + MAX_SERVICES * (1 + MAX_IDENTIFIER + 2 + 2 + 4));
+    + (1 + MAX_SERVICES * (1 + MAX_IDENTIFIER + 2 + 2 + 4))
+    + (1 + MAX_OPERATORS * KEY_LEN)
+    + (1 + MAX_REGIONS_TEXT);
 const _: () = assert!(LONGEST <= MAX_BLOCK);

@@ -21,7 +21,7 @@ use core::fmt;
 
 pub use codec::Fault;
 pub use settings::{
-    Block, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service, Static,
+    Block, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service, Static, Steering,
     TlsIdentity, Zone,
 };
 
@@ -72,7 +72,7 @@ impl core::error::Error for BlockError {}
 /// What a block begins with.
 const MAGIC: &[u8; 8] = b"fpconfig";
 /// The version described here.
-const VERSION: u16 = 2;
+const VERSION: u16 = 1;
 /// Octets before the body.
 const HEAD: usize = MAGIC.len() + 2 + 4;
 /// Octets after the body.

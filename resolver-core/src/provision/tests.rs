@@ -41,6 +41,7 @@ fn smallest() -> Block<'static> {
         payload_limit: 4_096,
         zones: list(&[zone("example.org", &[key(1)])]),
         services: list(&[]),
+        steering: None,
     }
 }
 
@@ -49,12 +50,7 @@ fn typical() -> Block<'static> {
         name: "board-1",
         region: "eu-west",
         position: Some(Place { latitude: 525_200, longitude: -134_050 }),
-        enrolment: Some(Enrolment {
-            certificate: b"signed by an operator",
-            key: Secret(&[7; 32]),
-            operators: &[5; 64],
-            followed: "eu-west,eu-north",
-        }),
+        enrolment: Some(Enrolment { certificate: b"signed by an operator", key: Secret(&[7; 32]) }),
         broker: Broker {
             host: "192.0.2.1",
             port: 8883,
@@ -82,11 +78,21 @@ fn typical() -> Block<'static> {
         payload_limit: 2_048,
         zones: list(&[zone("example.org", &[key(1), key(2)]), zone(".", &[key(3)])]),
         services: list(&[Service { name: "web", port: 443, weight: 10, capacity: 1_000 }]),
+        steering: None,
     }
 }
 
-const ENROLMENT: Enrolment<'static> =
-    Enrolment { certificate: b"c", key: Secret(&[1; 32]), operators: &[], followed: "" };
+/// What a board that steers is told besides.
+fn steering() -> Block<'static> {
+    // The public key of RFC 8032, section 7.1, test 1.
+    const OPERATOR: [u8; 32] = [
+        0xD7, 0x5A, 0x98, 0x01, 0x82, 0xB1, 0x0A, 0xB7, 0xD5, 0x4B, 0xFE, 0xD3, 0xC9, 0x64, 0x07, 0x3A, 0x0E,
+        0xE1, 0x72, 0xF3, 0xDA, 0xA6, 0x23, 0x25, 0xAF, 0x02, 0x1A, 0x68, 0xF7, 0x07, 0x51, 0x1A,
+    ];
+    Block { steering: Some(Steering { operators: &OPERATOR, regions: "eu-west,eu-north" }), ..typical() }
+}
+
+const ENROLMENT: Enrolment<'static> = Enrolment { certificate: b"c", key: Secret(&[1; 32]) };
 
 fn written(block: &Block<'_>) -> Vec<u8> {
     let mut out = [0; MAX_BLOCK];
@@ -113,7 +119,7 @@ fn a_block_reads_as_it_was_written() {
         identity: Some(TlsIdentity { certificate: b"ours", key: Secret(b"its key") }),
     };
     with_certificates.network.ipv6 = Ipv6::Auto;
-    for block in [smallest(), typical(), with_certificates] {
+    for block in [smallest(), typical(), steering(), with_certificates] {
         let octets = written(&block);
         assert_eq!(Block::read(&octets), Ok(block.clone()));
         assert_eq!(Block::len_of(&octets), Ok(octets.len()));
@@ -142,6 +148,7 @@ fn all_fields_at_their_longest_fit() {
     assert_eq!(zones[0].apex.as_wire().len(), MAX_NAME_HERE);
     let service = Service { name: short, port: 1, weight: 1, capacity: 1 };
     let server = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let operators = key(1).to_bytes().repeat(MAX_OPERATORS);
     let ipv4 = Ipv4Addr::new(192, 0, 2, 1);
     let block = Block {
         name: short,
@@ -150,8 +157,6 @@ fn all_fields_at_their_longest_fit() {
         enrolment: Some(Enrolment {
             certificate: &octets[..MAX_CERTIFICATE],
             key: Secret(&octets[..KEY_LEN]),
-            operators: &octets[..MAX_OPERATORS * KEY_LEN],
-            followed: &text[..MAX_FOLLOWED_TEXT],
         }),
         broker: Broker {
             host: &text,
@@ -176,6 +181,7 @@ fn all_fields_at_their_longest_fit() {
         payload_limit: *PAYLOAD_LIMITS.end(),
         zones: list(&zones),
         services: list(&[service; MAX_SERVICES]),
+        steering: Some(Steering { operators: &operators, regions: &text[..MAX_REGIONS_TEXT] }),
     };
     let octets = written(&block);
     assert!(octets.len() > MAX_BLOCK - 700, "{} octets: the bounds are looser than they seem", octets.len());
@@ -188,7 +194,7 @@ const MAX_NAME_HERE: usize = 255;
 #[test]
 fn what_no_board_would_take_is_refused_by_its_fields_name() {
     type Change = fn(&mut Block<'static>);
-    let cases: [(&str, Change); 24] = [
+    let cases: [(&str, Change); 25] = [
         ("name", |block| block.name = ""),
         ("name", |block| block.name = "a.b"),
         ("name", |block| block.name = "12345678901234567890123456789012345678901"),
@@ -206,7 +212,10 @@ fn what_no_board_would_take_is_refused_by_its_fields_name() {
             block.enrolment = Some(Enrolment { key: Secret(&[1; 31]), ..ENROLMENT });
         }),
         ("enrolment.operators", |block| {
-            block.enrolment = Some(Enrolment { operators: &[1; 33 + 4 * 32], ..ENROLMENT });
+            block.steering = Some(Steering { operators: &[], regions: "" });
+        }),
+        ("enrolment.operators", |block| {
+            block.steering = Some(Steering { operators: &[2; 32], regions: "" });
         }),
         ("broker.host", |block| block.broker.host = "two words"),
         ("broker.port", |block| block.broker.port = 0),
@@ -254,15 +263,20 @@ fn foreign_and_damaged_octets_are_told_apart() {
     assert_eq!(Block::read(&[0xFF; 4_096]), Err(BlockError::Missing));
     assert_eq!(Block::read(&[]), Err(BlockError::Missing));
     let mut other = good.clone();
-    other[9] = 3;
-    assert_eq!(Block::read(&other), Err(BlockError::Version(3)));
+    other[9] = 2;
+    assert_eq!(Block::read(&other), Err(BlockError::Version(2)));
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x20;
         assert!(Block::read(&bad).is_err(), "{at}");
         assert!(Block::read(&good[..at]).is_err(), "{at}");
     }
-    assert_eq!(Block::read(&resealed(&good, |octets| octets.push(0))), Err(BlockError::Trailing));
+    assert_eq!(
+        Block::read(&resealed(&good, |octets| octets.push(0))),
+        Err(BlockError::Field { field: "enrolment.operators", fault: Fault::Rule("not empty") })
+    );
+    let steering = resealed(&written(&steering()), |octets| octets.push(0));
+    assert_eq!(Block::read(&steering), Err(BlockError::Trailing));
     let cut = resealed(&good, |octets| octets.truncate(HEAD + 2));
     assert_eq!(Block::read(&cut), Err(BlockError::Field { field: "name", fault: Fault::Truncated }));
 }
@@ -282,10 +296,11 @@ fn secrets_are_not_shown() {
 fn the_octets_stay_as_they_are() {
     let hex = |octets: &[u8]| octets.iter().fold(String::new(), |text, octet| format!("{text}{octet:02x}"));
     let text = format!(
-        "# Configuration blocks: the smallest one, and one with most fields (see docs/provisioning.md).\n\n\
-         smallest = {}\n\ntypical = {}\n",
+        "# Configuration blocks: the smallest one, one with most fields, and the same for a board that steers (see \
+         docs/provisioning.md).\n\nsmallest = {}\n\ntypical = {}\n\nsteering = {}\n",
         hex(&written(&smallest())),
-        hex(&written(&typical()))
+        hex(&written(&typical())),
+        hex(&written(&steering()))
     );
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/config_block.txt");
     if std::env::var_os("WRITE_VECTORS").is_some() {
