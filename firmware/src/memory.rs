@@ -16,7 +16,7 @@ use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
 #[cfg(feature = "steering")]
 use resolver_core::{
     distance::Edge,
-    registry::{self, EndpointSlot, NodeSlot, RegionSlot, ServiceSlot},
+    registry::{self, EndpointSlot, NodeSlot, RegionSlot, Registry, ServiceSlot},
 };
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -118,14 +118,9 @@ pub(crate) const PROBES: usize = 4;
 #[cfg(feature = "steering")]
 const PROBE_RECEIVE: usize = 1_024;
 
-/// What 64 nodes and endpoints take, measured or not. No more of RAM than this may go for them.
+/// What 64 nodes and their endpoints may take: `cargo x bench board-size` looks for it by its name.
 #[cfg(feature = "steering")]
-const _: () = assert!(
-    NODES * (size_of::<NodeSlot>() + size_of::<EndpointSlot>())
-        + NAMES * (size_of::<ServiceSlot>() + size_of::<RegionSlot>())
-        + CHAINS * size_of::<registry::Link>()
-        <= 16 * 1024
-);
+const _: () = assert!(size_of::<RegistryMemory>() + size_of::<Registry<'_>>() <= 16 * 1024);
 
 /// What the network stack keeps about sockets.
 pub(crate) type NetworkResources = StackResources<SOCKETS>;
@@ -151,25 +146,33 @@ static SHARED_MEMORY: ConstStaticCell<[u8; SHARED]> = ConstStaticCell::new([0; S
 static SHARED_BUFFER: StaticCell<SharedBuffer> = StaticCell::new();
 
 #[cfg(feature = "steering")]
-static NODE_MEMORY: ConstStaticCell<[NodeSlot; NODES]> =
-    ConstStaticCell::new([const { NodeSlot::EMPTY }; NODES]);
-#[cfg(feature = "steering")]
-static ENDPOINT_MEMORY: ConstStaticCell<[EndpointSlot; NODES]> =
-    ConstStaticCell::new([const { EndpointSlot::EMPTY }; NODES]);
-#[cfg(feature = "steering")]
-static SERVICE_MEMORY: ConstStaticCell<[ServiceSlot; NAMES]> =
-    ConstStaticCell::new([const { ServiceSlot::EMPTY }; NAMES]);
-#[cfg(feature = "steering")]
-static REGION_MEMORY: ConstStaticCell<[RegionSlot; NAMES]> =
-    ConstStaticCell::new([const { RegionSlot::EMPTY }; NAMES]);
-#[cfg(feature = "steering")]
-static CHAIN_MEMORY: ConstStaticCell<[registry::Link; CHAINS]> =
-    ConstStaticCell::new([registry::Link::NONE; CHAINS]);
+static REGISTRY_MEMORY: ConstStaticCell<RegistryMemory> = ConstStaticCell::new(RegistryMemory::EMPTY);
 // Empty edges and queues are not all zero.
 #[cfg(feature = "steering")]
 static EDGE_MEMORY: StaticCell<[Edge; NODES]> = StaticCell::new();
 #[cfg(feature = "steering")]
 static PROBE_BUFFERS: StaticCell<ProbeBuffers> = StaticCell::new();
+
+/// For what is known of other nodes.
+#[cfg(feature = "steering")]
+struct RegistryMemory {
+    nodes: [NodeSlot; NODES],
+    endpoints: [EndpointSlot; NODES],
+    services: [ServiceSlot; NAMES],
+    regions: [RegionSlot; NAMES],
+    index: [registry::Link; CHAINS],
+}
+
+#[cfg(feature = "steering")]
+impl RegistryMemory {
+    const EMPTY: Self = Self {
+        nodes: [const { NodeSlot::EMPTY }; NODES],
+        endpoints: [const { EndpointSlot::EMPTY }; NODES],
+        services: [const { ServiceSlot::EMPTY }; NAMES],
+        regions: [const { RegionSlot::EMPTY }; NAMES],
+        index: [registry::Link::NONE; CHAINS],
+    };
+}
 
 /// For probes of other nodes.
 #[cfg(feature = "steering")]
@@ -192,14 +195,9 @@ pub(crate) struct SteeringMemory {
 impl SteeringMemory {
     /// Panics if called twice: there is one.
     pub(crate) fn take() -> Self {
+        let RegistryMemory { nodes, endpoints, services, regions, index } = REGISTRY_MEMORY.take();
         Self {
-            registry: registry::Memory {
-                nodes: NODE_MEMORY.take(),
-                endpoints: ENDPOINT_MEMORY.take(),
-                services: SERVICE_MEMORY.take(),
-                regions: REGION_MEMORY.take(),
-                index: CHAIN_MEMORY.take(),
-            },
+            registry: registry::Memory { nodes, endpoints, services, regions, index },
             edges: EDGE_MEMORY.init_with(|| [Edge::EMPTY; NODES]),
             probes: PROBE_BUFFERS.init_with(|| ProbeBuffers {
                 receive: [0; PROBE_RECEIVE],

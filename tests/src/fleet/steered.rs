@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use resolver_core::steer::text;
 use resolver_core::wire::Name;
 
-use super::{Node, NodeBuilder, Operator, Origin, Zone, converge};
+use super::{Node, NodeBuilder, NodeKind, Operator, Origin, Zone, converge};
 use crate::{Broker, BrokerKind, Scratch};
 
 /// Broker, origin and operator of a fleet with one steered name.
@@ -39,13 +39,28 @@ impl Steered {
         Self { scratch, broker, zone, origin, operator }
     }
 
-    /// A node in `region` that offers `web` on `address` (port 443), and steers to others. `more` goes into `[steering]`.
+    /// The node that is asked, of the chosen kind, in `region`: it offers `web` (port 443), and steers to others. A gateway
+    /// does so on `address`; see [`Self::address_of`]. `more` goes into `[steering]`; a board's knows nothing but regions.
     pub fn node(&self, name: &str, region: &str, address: &str, more: &str) -> NodeBuilder {
-        self.node_by(&self.operator, self.broker.address(), name, region, address, more)
+        let broker = self.broker.address();
+        self.node_of(NodeKind::chosen(), &self.operator, broker, name, region, address, more)
+    }
+
+    /// Another node, always a gateway: boards have one address all, and no way to each other.
+    pub fn peer(&self, name: &str, region: &str, address: &str, more: &str) -> NodeBuilder {
+        self.peer_by(&self.operator, self.broker.address(), name, region, address, more)
+    }
+
+    /// Where others find the node that was given `address`.
+    pub fn address_of(&self, node: &Node, address: [u8; 4]) -> [u8; 4] {
+        match node.kind() {
+            NodeKind::Gateway => address,
+            NodeKind::Board => crate::wire::BOARD,
+        }
     }
 
     /// Likewise, enrolled by somebody else or with its own way to the broker.
-    pub fn node_by(
+    pub fn peer_by(
         &self,
         operator: &Operator,
         broker: SocketAddr,
@@ -54,14 +69,28 @@ impl Steered {
         address: &str,
         more: &str,
     ) -> NodeBuilder {
-        let enrolment = operator.enrol(name, region, &["--service", "web"]);
-        let operators = format!("operators = [{:?}]\n", self.operator.public_key());
-        Node::build(&self.scratch, broker)
+        self.node_of(NodeKind::Gateway, operator, broker, name, region, address, more)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn node_of(
+        &self,
+        kind: NodeKind,
+        operator: &Operator,
+        broker: SocketAddr,
+        name: &str,
+        region: &str,
+        address: &str,
+        more: &str,
+    ) -> NodeBuilder {
+        let enrolment = operator.enrol(name, region, &["--service", "web"]).believing(&self.operator);
+        let is_taken = |line: &&str| kind == NodeKind::Gateway || line.starts_with("regions");
+        let more: String = more.split_inclusive('\n').filter(is_taken).collect();
+        Node::build_kind(kind, &self.scratch, broker)
             .name(name)
             .zone(&self.zone)
             .listen_on(address)
             .enrolled(enrolment)
-            .sections(&operators)
             .sections(&format!("[steering]\n{more}[[service]]\nname = \"web\"\nport = 443\n"))
     }
 
