@@ -7,6 +7,7 @@ mod kind;
 mod node;
 mod operator;
 mod origin;
+pub mod puppets;
 mod steered;
 mod witness;
 mod zone;
@@ -17,7 +18,8 @@ pub use kind::NodeKind;
 pub use node::{Node, NodeBuilder};
 pub use operator::{Enrolment, Operator, status};
 pub use origin::{Origin, OriginBuilder};
-pub use steered::Steered;
+pub use puppets::Puppet;
+pub use steered::{Steered, steering_rdata};
 pub use witness::Witness;
 pub use zone::{Zone, address_of};
 

@@ -31,7 +31,7 @@ impl Steered {
         let mut text = Zone::preamble("example.com.");
         text.push_str("backup A 192.0.2.99\n");
         for (owner, steering) in names {
-            text.push_str(&format!("{owner} 30 IN TYPE65333 {}\n", rdata(steering)));
+            text.push_str(&format!("{owner} 30 IN TYPE65333 {}\n", steering_rdata(steering)));
         }
         let zone = Zone::new("example.com.", text);
         let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
@@ -104,7 +104,7 @@ impl Steered {
 }
 
 /// A steering text as any zone file has it (RFC 3597).
-fn rdata(steering: &str) -> String {
+pub fn steering_rdata(steering: &str) -> String {
     let origin: Name = "example.com.".parse().unwrap_or_else(|error| panic!("{error}"));
     let mut out = [0; 512];
     let length = text::parse(steering.split_whitespace(), &origin, &mut out)
