@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tests::dns::update::Outcome;
 use tests::dns::{Client, Connection, Question, Update, malformed, rtype};
-use tests::fleet::{NodeKind, Operator, address_of, converge, puppets, steering_rdata};
+use tests::fleet::puppets::{self, Offer};
+use tests::fleet::{NodeKind, Operator, address_of, converge, steering_rdata};
 use tests::mqtt::Probe;
 use tests::reference::{Reference, ReferenceKind};
 use tests::signing::{Denial, sign};
@@ -240,7 +241,10 @@ fn about_steered_names() {
     });
     let mut site = Site { zone, origin, nodes, _broker: broker, scratch };
     site.converge();
-    let puppets = puppets::be_born(&operator, &site._broker, 40);
+    let puppets = puppets::be_born(&operator, &site._broker, 40, |number| {
+        let mail = Offer { service: "mail", weight: 1 };
+        if number % 3 == 0 { vec![mail, Offer::web(number)] } else { vec![Offer::web(number)] }
+    });
     let count =
         |node: &Node| node.dns().tcp(&Question::new("all.example.com.", rtype::A)).unwrap().answer.len();
     let await_count = |site: &Site, wanted: usize| {

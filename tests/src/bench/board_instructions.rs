@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::Report;
 use super::counting::{Counted, Counting};
 use crate::dns::{Question, rcode, rtype};
-use crate::fleet::{Operator, puppets, steering_rdata};
+use crate::fleet::puppets::{self, Offer};
+use crate::fleet::{Operator, steering_rdata};
 use crate::wait::eventually;
 use crate::{Board, Broker, BrokerKind, Origin, Scratch, Zone};
 
@@ -24,19 +25,18 @@ const OTHERS: u8 = 63;
 
 pub(super) fn run(report: &mut Report) {
     let scratch = Scratch::new("bench-board-instructions");
-    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
-    let zone = zone();
-    let operator = Operator::new(&scratch, "operator");
+    let (zone, operator) = (zone(), Operator::new(&scratch, "operator"));
     let enrolment = operator.enrol("bench", "eu", &["--service", "web"]).believing(&operator);
     let sections = format!(
         "[enrolment]\n{}[position]\nlatitude = 0.0\nlongitude = 0.0\n[[service]]\nname = \"web\"\nport = 443\n",
         enrolment.lines()
     );
-    puppets::be_born(&operator, &broker, OTHERS);
-    let _origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
     let counting = Counting::of(&scratch, ANSWER);
     let runs = [1, 2].map(|run| {
         report.progress(format!("run {run} of 2"));
+        let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+        puppets::be_born(&operator, &broker, OTHERS, |number| vec![Offer::web(number)]);
+        let _origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
         let config = Board::config("bench", broker.address(), &[&zone], &sections);
         let counted = counting.boot(Board::build(&scratch).provisioned(&config), &scratch);
         let figures = measure(&counted, &zone);

@@ -21,13 +21,20 @@ pub struct Puppet {
     number: u8,
 }
 
-/// A service that it offers.
+/// A service that it offers, in ascending order of names.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer {
     /// Its name.
     pub service: &'static str,
     /// Its share among equals.
     pub weight: u16,
+}
+
+impl Offer {
+    /// `web`, with a weight of the node's own.
+    pub fn web(number: u8) -> Self {
+        Self { service: "web", weight: 10 + u16::from(number) }
+    }
 }
 
 impl Puppet {
@@ -90,17 +97,18 @@ impl Puppet {
     }
 }
 
-/// Publishes as many births as `count`, a degree from each to the next, all of them of `web` with weights of their own; every
-/// third of `mail`, too.
+/// Publishes as many births as `count`, a degree from each to the next. `offers` tells what the one of a number offers.
 #[track_caller]
-pub fn be_born(operator: &Operator, broker: &Broker, count: u8) -> Vec<Puppet> {
+pub fn be_born(
+    operator: &Operator,
+    broker: &Broker,
+    count: u8,
+    offers: impl Fn(u8) -> Vec<Offer>,
+) -> Vec<Puppet> {
     let mut probe = Probe::connect(broker.address());
     let puppets: Vec<_> = (1..=count).map(|number| Puppet::new(operator, "eu", number)).collect();
     for puppet in &puppets {
-        let web = Offer { service: "web", weight: 10 + u16::from(puppet.number) };
-        let offers = [Offer { service: "mail", weight: 1 }, web];
-        let offers = if puppet.number % 3 == 0 { &offers[..] } else { &offers[1..] };
-        puppet.be_born(&mut probe, f64::from(puppet.number), offers);
+        puppet.be_born(&mut probe, f64::from(puppet.number), &offers(puppet.number));
     }
     puppets
 }
