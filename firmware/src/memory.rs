@@ -110,9 +110,14 @@ const NAMES: usize = 8;
 #[cfg(feature = "steering")]
 const CHAINS: usize = 16;
 
-/// Probes that wait for an answer. The budget is one a second; a broker's end brings the Wills of all.
+/// Probes that wait for an answer. The budget is one a second; but a broker's end brings the Wills of all, to be checked so many
+/// at a time.
 #[cfg(feature = "steering")]
-pub(crate) const PROBES: usize = 4;
+pub(crate) const PROBES: usize = 8;
+
+/// Queries that wait for the stack: three of the longest names. What finds no room is not sent, and its turn comes again.
+#[cfg(feature = "steering")]
+const PROBE_SEND: usize = 1_024;
 
 /// The longest reply without EDNS, and one more that waits behind it.
 #[cfg(feature = "steering")]
@@ -178,7 +183,7 @@ impl RegistryMemory {
 #[cfg(feature = "steering")]
 pub(crate) struct ProbeBuffers {
     pub(crate) receive: [u8; PROBE_RECEIVE],
-    pub(crate) send: [u8; PROBES * 128],
+    pub(crate) send: [u8; PROBE_SEND],
     pub(crate) receive_queue: [PacketMetadata; PROBES],
     pub(crate) send_queue: [PacketMetadata; PROBES],
 }
@@ -201,7 +206,7 @@ impl SteeringMemory {
             edges: EDGE_MEMORY.init_with(|| [Edge::EMPTY; NODES]),
             probes: PROBE_BUFFERS.init_with(|| ProbeBuffers {
                 receive: [0; PROBE_RECEIVE],
-                send: [0; PROBES * 128],
+                send: [0; PROBE_SEND],
                 receive_queue: [PacketMetadata::EMPTY; PROBES],
                 send_queue: [PacketMetadata::EMPTY; PROBES],
             }),

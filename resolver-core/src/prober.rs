@@ -103,8 +103,10 @@ impl<'m> Prober<'m> {
     /// The next probe to be sent now: of a node whose Will came, or of the one whose turn it is. Call until `None`.
     pub fn poll_probe(&mut self, view: &mut View<'_>, now: Instant) -> Option<Probe> {
         if let Some(suspect) = view.poll_suspect(now) {
-            // The registry itself looks after the time.
-            return Some(self.probe(suspect.node, suspect.address, LONGEST_WAIT));
+            // The registry itself looks after the time, and waits as long.
+            let edge = self.planner.edge(number(suspect.node));
+            let patience = edge.map_or(LONGEST_WAIT, |edge| edge.smoother().patience());
+            return Some(self.probe(suspect.node, suspect.address, patience));
         }
         if self.planner.poll_review(now) {
             self.review(view);

@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod lives;
 mod model;
+mod probing;
 mod program;
 mod text;
 mod world;
