@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use resolver_core::distance::{Coordinate, Edge, Evidence, LONGEST_WAIT, Planner};
 use resolver_core::life::{self, Beacon};
+use resolver_core::prober::Query;
 use resolver_core::registry::{Node, NodeId, Outcome, Registry};
 use resolver_core::{Instant, View};
 use tokio::sync::mpsc;
 
-use super::probe::{self, Query};
+use super::probe;
 use super::{Findings, Tally};
 use crate::node::clock;
 use crate::node::view::SharedView;
@@ -200,7 +201,7 @@ impl Prober {
         let peer = peer.unwrap_or(Coordinate::ORIGIN);
         let random = getrandom::u64().unwrap_or(u64::from(round_trip));
         self.own.handle_sample(&peer, round_trip, random);
-        let moved = self.told.is_none_or(|told| distance(&told, &self.own) >= MOVE);
+        let moved = self.told.is_none_or(|told| told.moved(&self.own) >= MOVE);
         if !self.own.is_useful() || !moved {
             return None;
         }
@@ -299,11 +300,6 @@ impl Prober {
         let coordinate = self.own.is_useful().then_some(self.own);
         Findings { coordinate, near: near.take(life::MAX_NEAR).collect(), suspects }
     }
-}
-
-fn distance(a: &Coordinate, b: &Coordinate) -> u32 {
-    let axes = a.axes.iter().zip(b.axes).map(|(a, b)| a.abs_diff(b));
-    axes.fold(a.height.abs_diff(b.height), u32::saturating_add)
 }
 
 /// The planner's number of a node. A registry here has at most 65,535.
