@@ -295,13 +295,12 @@ const FIRMWARE: &str = "firmware/Cargo.toml";
 const DATA: &str = "../shared/data";
 
 /// Files of end-to-end tests that a board has no part in, and why.
-const NOT_OF_A_BOARD: [(&str, &str); 6] = [
+const NOT_OF_A_BOARD: [(&str, &str); 5] = [
     ("command", "the gateway's program, its command line and its files"),
     ("full_disk", "the disk of an origin, filled with more than a board has room for"),
     ("harness", "the harness itself"),
     ("presentation", "what zone files say, in an origin"),
     ("processes", "what Linux gives and asks of a process"),
-    ("services", "checks of services, which a board has none of"),
 ];
 
 /// Tests at the same time, each with a board or two.
