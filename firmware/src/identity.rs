@@ -15,8 +15,10 @@ use resolver_core::life::{
 use resolver_core::provision::Block;
 #[cfg(feature = "steering")]
 use resolver_core::{
+    Registry,
     life::message::parse_certificate,
     provision::limits::{KEY_LEN, MAX_OPERATORS, MAX_REGIONS},
+    registry,
 };
 use static_cell::StaticCell;
 
@@ -109,8 +111,26 @@ impl Proven {
 }
 
 /// Where the block says that the board is.
-pub(crate) fn place(block: &Block<'_>) -> Option<Place> {
+fn place(block: &Block<'_>) -> Option<Place> {
     block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude })
+}
+
+/// What is known of other nodes: nothing yet. The board's own name and place are those of `block`, if it is enrolled.
+#[cfg(feature = "steering")]
+#[inline(never)]
+pub(crate) fn registry(
+    block: Option<&Block<'_>>,
+    memory: registry::Memory<'static>,
+    seed: u64,
+) -> Registry<'static> {
+    let own = block.filter(|block| block.enrolment.is_some());
+    let settings = registry::Settings {
+        node: own.and_then(|block| Identifier::new(block.name)),
+        region: own.and_then(|block| Identifier::new(block.region)),
+        place: own.and_then(place),
+        ..registry::Settings::default()
+    };
+    Registry::new(memory, &settings, seed)
 }
 
 /// Whom `block` says to believe, if anybody. Panics if called twice: there is one block.

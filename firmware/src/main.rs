@@ -47,10 +47,7 @@ use static_cell::StaticCell;
 use {
     fingerpost_link::node::{RevokedMemory, Steering},
     memory::SteeringMemory,
-    resolver_core::Registry,
-    resolver_core::life::Identifier,
-    resolver_core::prober::{Prober, Query},
-    resolver_core::registry::Settings,
+    resolver_core::prober::Prober,
 };
 
 use board::{Entropy, Parts};
@@ -105,16 +102,7 @@ fn launch(
     #[cfg(feature = "steering")]
     let SteeringMemory { registry, edges, probes } = SteeringMemory::take();
     #[cfg(feature = "steering")]
-    let view = {
-        let own = block.as_ref().filter(|block| block.enrolment.is_some());
-        let settings = Settings {
-            node: own.and_then(|block| Identifier::new(block.name)),
-            region: own.and_then(|block| Identifier::new(block.region)),
-            place: own.and_then(identity::place),
-            ..Settings::default()
-        };
-        view.with_registry(Registry::new(registry, &settings, entropy.seed()))
-    };
+    let view = view.with_registry(identity::registry(block.as_ref(), registry, entropy.seed()));
     let mut state = State::new(
         Feed::new(feed, root, payload_limit(block.as_ref()), entropy.seed()),
         view,
@@ -142,19 +130,17 @@ fn launch(
         if proven.as_ref().and_then(Proven::belief).is_some()
             && let Some(zone) = block.zones.first()
         {
-            executor::spawn(
-                spawner,
-                probe::run(stack, state, Query::new(&zone.apex), probes, entropy.seed()),
-            );
+            probe::start(spawner, stack, state, &zone.apex, probes, entropy.seed());
         }
         let broker = Broker {
             settings: block.broker,
             name: block.name,
+            is_steered_to: !block.services.is_empty(),
             proven,
             buffers: link,
             entropy,
             #[cfg(feature = "steering")]
-            revoked: REVOKED.init(RevokedMemory::new()),
+            revoked: REVOKED.init_with(RevokedMemory::new),
         };
         executor::spawn(spawner, broker::run(stack, broker, state));
         executor::spawn(spawner, keep::save(kept, state, shared));

@@ -6,6 +6,7 @@
 use core::net::SocketAddr;
 use core::task::Poll;
 
+use embassy_executor::Spawner;
 use embassy_futures::select::{Either, select3};
 use embassy_futures::{poll_once, yield_now};
 use embassy_net::udp::{UdpMetadata, UdpSocket};
@@ -14,14 +15,29 @@ use embassy_time::{Instant, Timer};
 use heapless::Vec;
 use resolver_core::prober::{Probe, Query, Target};
 use resolver_core::registry::Outcome;
+use resolver_core::wire::Name;
 
+use crate::executor;
 use crate::health::{Task, alive};
 use crate::memory::{PROBES, ProbeBuffers};
 use crate::state::{State, now};
 
+/// Starts it, with a query for the zone `apex`. Not where the other tasks are started, for whose sake the stack is deep enough.
+#[inline(never)]
+pub(crate) fn start(
+    spawner: Spawner,
+    stack: Stack<'static>,
+    state: &'static State,
+    apex: &Name,
+    buffers: &'static mut ProbeBuffers,
+    seed: u64,
+) {
+    executor::spawn(spawner, run(stack, state, Query::new(apex), buffers, seed));
+}
+
 /// Sends probes for ever, and lets time pass for what is known of other nodes.
 #[embassy_executor::task]
-pub(crate) async fn run(
+async fn run(
     stack: Stack<'static>,
     state: &'static State,
     mut query: Query,

@@ -242,7 +242,7 @@ fn about_steered_names() {
     let mut site = Site { zone, origin, nodes, _broker: broker, scratch };
     site.converge();
     let puppets = puppets::be_born(&operator, &site._broker, 40, |number| {
-        let mail = Offer { service: "mail", weight: 1 };
+        let mail = Offer { service: "mail", port: 25, weight: 1 };
         if number % 3 == 0 { vec![mail, Offer::web(number)] } else { vec![Offer::web(number)] }
     });
     let count =

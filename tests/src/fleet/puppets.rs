@@ -26,6 +26,8 @@ pub struct Puppet {
 pub struct Offer {
     /// Its name.
     pub service: &'static str,
+    /// Its port.
+    pub port: u16,
     /// Its share among equals.
     pub weight: u16,
 }
@@ -33,7 +35,7 @@ pub struct Offer {
 impl Offer {
     /// `web`, with a weight of the node's own.
     pub fn web(number: u8) -> Self {
-        Self { service: "web", weight: 10 + u16::from(number) }
+        Self { service: "web", port: 443, weight: 10 + u16::from(number) }
     }
 }
 
@@ -68,7 +70,7 @@ impl Puppet {
             .iter()
             .map(|offer| Service {
                 name: identifier(offer.service),
-                port: 443,
+                port: offer.port,
                 capacity: 1,
                 weight: offer.weight,
             })
