@@ -213,45 +213,45 @@ impl Choice {
     ) {
         if admission.any_state {
             let both = Merged { slots, links: [eligible, rest] };
-            self.gather(slots, both, admission, ANY_STATE, observer);
+            self.gather(both, admission, ANY_STATE, observer);
         } else {
-            self.gather(slots, Linked { slots, link: eligible }, admission, Reasons(0), observer);
+            self.gather(Linked { slots, link: eligible }, admission, Reasons(0), observer);
         }
     }
 
     /// The nearest of `list` that may be used. If a preferred region has any, only those of it.
-    fn gather<O: Observer>(
+    fn gather<'r, O: Observer>(
         &mut self,
-        slots: &[EndpointSlot],
-        list: impl Iterator<Item = usize> + Clone,
+        list: impl Iterator<Item = Listed<'r>> + Clone,
         admission: &Admission,
         allowed: Reasons,
         observer: &mut O,
     ) {
         if admission.region.is_some() {
-            self.gather_of(slots, list.clone(), admission, allowed, admission.region.as_deref(), observer);
+            self.gather_of(list.clone(), admission, allowed, admission.region.as_deref(), observer);
             if self.count > 0 {
                 return;
             }
         }
-        self.gather_of(slots, list, admission, allowed, None, observer);
+        self.gather_of(list, admission, allowed, None, observer);
     }
 
-    fn gather_of<O: Observer>(
+    fn gather_of<'r, O: Observer>(
         &mut self,
-        slots: &[EndpointSlot],
-        list: impl Iterator<Item = usize>,
+        list: impl Iterator<Item = Listed<'r>>,
         admission: &Admission,
         allowed: Reasons,
         region: Option<&[u16]>,
         observer: &mut O,
     ) {
         let mut farthest = u32::MAX;
-        for at in list.take(MOST_LOOKED_AT) {
-            let slot = &slots[at];
+        let fence = admission.fence.as_deref();
+        // Here, not in `self`, which would be written at each step.
+        let (mut most_load, mut most_log, mut least_log) = (self.most_load, self.most_log, self.least_log);
+        for (at, slot) in list.take(MOST_LOOKED_AT) {
             let against = if Reasons(slot.reasons).beyond(allowed) != Reasons(0) {
                 Step::State
-            } else if !admission.is_within_fence(slot) {
+            } else if fence.is_some_and(|fence| !fence.contains(&slot.region)) {
                 Step::Fence
             } else if region.is_some_and(|region| !region.contains(&slot.region)) {
                 Step::Region
@@ -265,9 +265,9 @@ impl Choice {
                 if farthest == u32::MAX {
                     farthest = slot.distance.saturating_add(admission.margin);
                 }
-                self.most_load = self.most_load.max(slot.load);
-                self.most_log = self.most_log.max(slot.log_weight);
-                self.least_log = self.least_log.min(slot.log_weight);
+                most_load = most_load.max(slot.load);
+                most_log = most_log.max(slot.log_weight);
+                least_log = least_log.min(slot.log_weight);
                 continue;
             } else {
                 Step::Reach
@@ -275,9 +275,10 @@ impl Choice {
             observer.note(against, EndpointId(at as u32), false);
             // Those that follow are no nearer.
             if matches!(against, Step::Reach | Step::Nearest) && O::IS_SILENT {
-                return;
+                break;
             }
         }
+        (self.most_load, self.most_log, self.least_log) = (most_load, most_log, least_log);
     }
 
     /// Nothing is eligible.
@@ -290,7 +291,7 @@ impl Choice {
         observer: &mut O,
     ) {
         for allowed in OPEN {
-            self.gather(slots, Linked { slots, link: rest }, admission, allowed, observer);
+            self.gather(Linked { slots, link: rest }, admission, allowed, observer);
             if self.count > 0 {
                 break;
             }
@@ -303,8 +304,7 @@ impl Choice {
             return;
         }
         // Endpoints outside of the fence are as if there were none.
-        let has_family = |at: usize| {
-            let slot = &slots[at];
+        let has_family = |(_, slot): Listed<'_>| {
             slot.families & admission.families != 0 && admission.is_within_fence(slot)
         };
         let mut all = Merged { slots, links: [eligible, rest] }.take(MOST_LOOKED_AT);
@@ -317,7 +317,7 @@ impl Choice {
     }
 
     fn report_rest<O: Observer>(&self, slots: &[EndpointSlot], rest: Link, observer: &mut O) {
-        for at in (Linked { slots, link: rest }).take(MOST_LOOKED_AT) {
+        for (at, _) in (Linked { slots, link: rest }).take(MOST_LOOKED_AT) {
             observer.note(Step::State, EndpointId(at as u32), false);
         }
     }
@@ -476,14 +476,18 @@ struct Linked<'r> {
     link: Link,
 }
 
-impl Iterator for Linked<'_> {
-    type Item = usize;
+/// An endpoint of a list, with its number.
+type Listed<'r> = (usize, &'r EndpointSlot);
+
+impl<'r> Iterator for Linked<'r> {
+    type Item = Listed<'r>;
 
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Listed<'r>> {
         let at = self.link.index()?;
-        self.link = self.slots.get(at)?.next;
-        Some(at)
+        let slot = self.slots.get(at)?;
+        self.link = slot.next;
+        Some((at, slot))
     }
 }
 
@@ -494,11 +498,11 @@ struct Merged<'r> {
     links: [Link; 2],
 }
 
-impl Iterator for Merged<'_> {
-    type Item = usize;
+impl<'r> Iterator for Merged<'r> {
+    type Item = Listed<'r>;
 
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Listed<'r>> {
         let [first, second] = self.links.map(|link| link.index().filter(|&at| at < self.slots.len()));
         let (which, at) = match (first, second) {
             (Some(first), None) => (0, first),
@@ -509,8 +513,9 @@ impl Iterator for Merged<'_> {
             (Some(_), Some(second)) => (1, second),
             (None, None) => return None,
         };
-        self.links[which] = self.slots[at].next;
-        Some(at)
+        let slot = &self.slots[at];
+        self.links[which] = slot.next;
+        Some((at, slot))
     }
 }
 
