@@ -98,9 +98,7 @@ pub enum How {
 
 /// What a query is answered with.
 pub(crate) struct Choice {
-    endpoints: [u32; MAX_CANDIDATES],
-    scores: [u32; MAX_CANDIDATES],
-    count: usize,
+    endpoints: heapless::Vec<u32, MAX_CANDIDATES>,
     pub(crate) how: How,
     /// Another client might have got something else.
     pub(crate) is_personal: bool,
@@ -144,9 +142,7 @@ const OPEN: [Reasons; 3] = {
 impl Choice {
     pub(crate) fn new() -> Self {
         Self {
-            endpoints: [0; MAX_CANDIDATES],
-            scores: [0; MAX_CANDIDATES],
-            count: 0,
+            endpoints: heapless::Vec::new(),
             how: How::Unknown,
             is_personal: false,
             is_ranked: false,
@@ -158,7 +154,7 @@ impl Choice {
 
     /// The endpoints, in order.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
-        self.endpoints[..self.count].iter().map(|&index| EndpointId(index))
+        self.endpoints.iter().map(|&index| EndpointId(index))
     }
 
     /// Chooses. `self` is as new.
@@ -174,12 +170,12 @@ impl Choice {
         let admission = Admission::of(registry, steering, wanted.families);
         self.gather_candidates(slots, &admission, [eligible, rest], observer);
         self.how = How::Eligible;
-        if self.count == 0 {
+        if self.endpoints.is_empty() {
             self.give_up(slots, &admission, [eligible, rest], steering.policy, observer);
         } else if !O::IS_SILENT && !admission.any_state {
             self.report_rest(slots, rest, observer);
         }
-        if self.count == 0 {
+        if self.endpoints.is_empty() {
             return;
         }
         let mut filters = steering.filters().peekable();
@@ -191,7 +187,7 @@ impl Choice {
                     // Who is not among the first so many need not be put in order.
                     let count = match filters.peek() {
                         Some(&&Filter::Count(count)) if O::IS_SILENT => count.into(),
-                        _ => self.count,
+                        _ => self.endpoints.len(),
                     };
                     self.rank(slots, share, wanted.client, count);
                 }
@@ -229,7 +225,7 @@ impl Choice {
     ) {
         if admission.region.is_some() {
             self.gather_of(list.clone(), admission, allowed, admission.region.as_deref(), observer);
-            if self.count > 0 {
+            if !self.endpoints.is_empty() {
                 return;
             }
         }
@@ -259,9 +255,7 @@ impl Choice {
                 Step::Family
             } else if slot.distance > farthest {
                 Step::Nearest
-            } else if let Some(room) = self.endpoints.get_mut(self.count) {
-                *room = at as u32;
-                self.count += 1;
+            } else if self.endpoints.push(at as u32).is_ok() {
                 if farthest == u32::MAX {
                     farthest = slot.distance.saturating_add(admission.margin);
                 }
@@ -292,15 +286,17 @@ impl Choice {
     ) {
         for allowed in OPEN {
             self.gather(Linked { slots, link: rest }, admission, allowed, observer);
-            if self.count > 0 {
+            if !self.endpoints.is_empty() {
                 break;
             }
         }
         let is_open = policy == Policy::Open;
         self.endpoints().for_each(|id| observer.note(Step::Open, id, is_open));
-        if self.count > 0 {
+        if !self.endpoints.is_empty() {
             self.how = if is_open { How::Open } else { How::Nothing };
-            self.count = if is_open { self.count } else { 0 };
+            if !is_open {
+                self.endpoints.clear();
+            }
             return;
         }
         // Endpoints outside of the fence are as if there were none.
@@ -325,7 +321,7 @@ impl Choice {
     /// Those that are at most so much farther than the nearest.
     fn keep_nearest<O: Observer>(&mut self, slots: &[EndpointSlot], margin: u32, observer: &mut O) {
         let distance = |index: u32| slots[index as usize].distance;
-        let found = &self.endpoints[..self.count];
+        let found = &self.endpoints;
         // Without an order of the client's own they are in that of distance.
         let (nearest, farthest) = match (found.first(), found.last()) {
             (Some(&first), Some(&last)) if !self.is_ranked => (distance(first), distance(last)),
@@ -345,8 +341,8 @@ impl Choice {
         if u32::from(self.most_load) <= threshold {
             return;
         }
-        let Some(least) = self.endpoints[..self.count].iter().map(load).min() else { return };
-        if self.endpoints[..self.count].iter().all(|index| u32::from(load(index)) <= threshold) {
+        let Some(least) = self.endpoints.iter().map(load).min() else { return };
+        if self.endpoints.iter().all(|index| u32::from(load(index)) <= threshold) {
             return;
         }
         self.is_personal = true;
@@ -356,7 +352,7 @@ impl Choice {
             let shed = over * 256 / (256 - threshold);
             hash::together(client ^ SHEDDING, slots[index].identity) >> 24 >= shed
         };
-        if self.endpoints[..self.count].iter().any(|&index| stays(index as usize)) {
+        if self.endpoints.iter().any(|&index| stays(index as usize)) {
             self.keep(Step::Load, observer, stays);
         } else {
             self.keep(Step::Load, observer, |index| slots[index].load == least);
@@ -380,51 +376,56 @@ impl Choice {
             Share::Weight => hash::bonus(self.most_log),
             Share::Capacity => hash::bonus(u16::MAX),
         };
-        let (mut ranked, mut hopeless) = (0, 0);
-        for place in 0..self.count {
+        // Those of the endpoints in front, which take no more places than were looked at.
+        let mut scores = heapless::Vec::<u32, MAX_CANDIDATES>::new();
+        let (mut is_full, mut lowest, mut hopeless) = (false, 0, 0);
+        for place in 0..self.endpoints.len() {
             let index = self.endpoints[place];
             let slot = &slots[index as usize];
             let together = hash::together(client, slot.identity);
-            let is_full = ranked == count;
             if is_full && together <= hopeless {
                 continue;
             }
             let mut score = if are_equal { together } else { hash::score(together) };
-            if is_full && score.saturating_add(most) <= self.scores[count - 1] {
+            if is_full && score.saturating_add(most) <= lowest {
                 hopeless = together;
                 continue;
             }
             if !are_equal {
                 score += hash::bonus(log_weight(slot));
             }
-            let mut at = if is_full { count - 1 } else { ranked };
-            if is_full && score <= self.scores[at] {
+            if is_full && score <= lowest {
                 continue;
             }
-            // What is ranked takes no more places than were looked at.
-            while at > 0 && self.scores[at - 1] < score {
-                (self.scores[at], self.endpoints[at]) = (self.scores[at - 1], self.endpoints[at - 1]);
+            if !is_full {
+                // There is room for as many as there are endpoints.
+                let _ = scores.push(score);
+                is_full = scores.len() == count;
+            }
+            let last = scores.len() - 1;
+            let mut at = last;
+            while at > 0 && scores[at - 1] < score {
+                (scores[at], self.endpoints[at]) = (scores[at - 1], self.endpoints[at - 1]);
                 at -= 1;
             }
-            (self.scores[at], self.endpoints[at]) = (score, index);
-            ranked += usize::from(!is_full);
+            (scores[at], self.endpoints[at]) = (score, index);
+            lowest = scores[last];
         }
-        self.count = ranked;
+        self.endpoints.truncate(scores.len());
         (self.is_ranked, self.is_personal) = (true, true);
     }
 
     fn keep_first<O: Observer>(&mut self, count: usize, observer: &mut O) {
-        let count = count.min(self.count);
-        for &index in &self.endpoints[count..self.count] {
+        for &index in self.endpoints.iter().skip(count) {
             observer.note(Step::Count, EndpointId(index), false);
         }
-        self.count = count;
+        self.endpoints.truncate(count);
     }
 
     /// Keeps those of which `is_kept` is true, in their order.
     fn keep<O: Observer>(&mut self, step: Step, observer: &mut O, is_kept: impl Fn(usize) -> bool) {
         let mut kept = 0;
-        for place in 0..self.count {
+        for place in 0..self.endpoints.len() {
             let index = self.endpoints[place];
             if is_kept(index as usize) {
                 self.endpoints[kept] = index;
@@ -433,7 +434,7 @@ impl Choice {
                 observer.note(step, EndpointId(index), false);
             }
         }
-        self.count = kept;
+        self.endpoints.truncate(kept);
     }
 }
 
