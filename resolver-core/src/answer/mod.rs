@@ -20,6 +20,6 @@ pub mod responder;
 mod sections;
 mod steered;
 
-pub(crate) use steered::{read_steering, steered_rrset};
+pub(crate) use steered::{SteeringOctets, read_steering, steered_rrset};
 
 pub use responder::{Client, Counters, IgnoreReason, Reply, Responder, Transport};

@@ -47,7 +47,9 @@ pub(super) fn run(report: &mut Report) {
     for (question, name) in QUESTIONS {
         match first[name].iter().max() {
             Some(&most) if question == Asked::Positive => report.at_most(name, most as f64, POSITIVE),
-            Some(&most) if question == Asked::Steered => report.at_most(name, most as f64, STEERED),
+            Some(&most) if matches!(question, Asked::Steered | Asked::Widest) => {
+                report.at_most(name, most as f64, STEERED);
+            }
             Some(&most) => report.figure(name, most as f64),
             None => report.figure(name, f64::NAN),
         }
