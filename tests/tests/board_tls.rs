@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tests::dns::update::Outcome;
 use tests::dns::{Question, Update, rcode, rtype};
-use tests::fleet::address_of;
+use tests::fleet::puppets::{self, Offer};
+use tests::fleet::{Operator, address_of};
 use tests::{Board, Broker, Origin, Scratch, Zone, eventually_within};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -16,6 +17,7 @@ const HOSTS: u32 = 200;
 struct Site {
     zone: Zone,
     origin: Origin,
+    operator: Operator,
     broker: Broker,
     scratch: Scratch,
 }
@@ -26,7 +28,10 @@ fn site(name: &str) -> Site {
     let zone = Zone::with_hosts("example.com.", HOSTS);
     let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
     origin.await_published(&zone);
-    Site { zone, origin, broker, scratch }
+    // Fewer than a board has room for, and each with two signatures to check.
+    let operator = Operator::new(&scratch, "operator");
+    puppets::be_born(&operator, &broker, 20, |number| vec![Offer::web(number)]);
+    Site { zone, origin, operator, broker, scratch }
 }
 
 impl Site {
@@ -35,7 +40,12 @@ impl Site {
         let file = self.scratch.path().join("b1.psk");
         std::fs::write(&file, key).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let section = format!("[broker.psk]\nidentity = \"{identity}\"\nkey_file = \"{}\"\n", file.display());
+        let enrolment = self.operator.enrol("b1", "eu", &[]).believing(&self.operator);
+        let section = format!(
+            "[broker.psk]\nidentity = \"{identity}\"\nkey_file = \"{}\"\n[enrolment]\n{}",
+            file.display(),
+            enrolment.lines()
+        );
         Board::provisioned(
             &self.scratch,
             &Board::config("b1", self.broker.secure_address(), &[&self.zone], &section),
@@ -70,7 +80,8 @@ fn a_board_follows_its_zone_over_tls_and_outlives_the_broker() {
     site.change(2);
     await_address(&board, "www.example.com.", 2);
     board.assert_never_reset();
-    // A handshake is the deepest that a board's stack gets.
+    assert!(board.log().contains(" eligible=20 "), "{}", board.log());
+    // A handshake and messages of nodes are the deepest that a board's stack gets.
     assert_stack(&board);
 }
 
