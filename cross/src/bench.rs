@@ -52,8 +52,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let programs = if names.iter().any(|name| is_program(&name)) { Some(build::fast()?) } else { None };
     let mut results = Vec::new();
     for name in &names {
-        // Those that need a board: before their time counts, and anew, since images of other boards may have been
-        // built meanwhile.
+        // Those that need a board: before their time counts.
         let image = if name.starts_with("board-") { Some(Board::ALL[0].build()?) } else { None };
         let start = Instant::now();
         let (success, line) = match programs.as_ref().filter(|_| is_program(&name)) {

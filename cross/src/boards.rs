@@ -93,38 +93,65 @@ impl Board {
 
     /// Cargo's `subcommand` on the firmware for this board, with what the stable compiler knows.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
-        self.command([subcommand, "--release"])
+        self.command([subcommand, "--release"], self.features)
     }
 
     /// The build of its image as it is shipped.
     pub(crate) fn shipping(&self) -> Command {
-        let mut command = self.command(["--config", "shipped.toml", "build", "--profile", PROFILE]);
+        self.shipping_with(self.features)
+    }
+
+    fn shipping_with(&self, features: &str) -> Command {
+        let mut command = self.command(["--config", "shipped.toml", "build", "--profile", PROFILE], features);
         // What that file says is not stable yet.
         command.env("RUSTC_BOOTSTRAP", "1");
         command
     }
 
-    fn command<const N: usize>(&self, start: [&str; N]) -> Command {
+    fn command<const N: usize>(&self, start: [&str; N], features: &str) -> Command {
         let selection =
-            ["--locked", "--no-default-features", "--features", self.features, "--target", self.target];
+            ["--locked", "--no-default-features", "--features", features, "--target", self.target];
         let mut command = shell::cargo(start.iter().chain(&selection));
         // In its own folder, so that cargo takes the firmware's configuration.
         command.current_dir(workspace::root().join("firmware"));
         command
     }
 
-    /// Where its image is once it is built. Boards of one target follow each other there.
+    /// Where its image is once it is built, and kept by [`Self::keep`]: in a folder of its own.
     pub(crate) fn image(&self) -> PathBuf {
-        let firmware = workspace::root().join("firmware");
-        workspace::target_dir_of(&firmware).join(self.target).join(PROFILE).join("fingerpost-firmware")
+        self.target_dir().join("boards").join(self.name).join(IMAGE)
+    }
+
+    /// Takes what cargo has just built to the board's own folder: the next board of the same target takes its place.
+    pub(crate) fn keep(&self) -> Result<PathBuf, Error> {
+        let built = self.target_dir().join(self.target).join(PROFILE).join(IMAGE);
+        let image = self.image();
+        let folder = image.parent().map_or(Ok(()), std::fs::create_dir_all);
+        folder.and_then(|()| std::fs::copy(&built, &image)).map_err(|error| {
+            Error::new(
+                format!("cannot copy {} to {}: {error}", built.display(), image.display()),
+                "free some space or correct the folder's rights",
+            )
+        })?;
+        Ok(image)
+    }
+
+    fn target_dir(&self) -> PathBuf {
+        workspace::target_dir_of(&workspace::root().join("firmware"))
     }
 
     /// Builds its image; where that is.
     pub(crate) fn build(&self) -> Result<PathBuf, Error> {
-        if !shell::run(&mut self.shipping())?.success {
+        self.build_with(None)
+    }
+
+    /// The same with other features beside its own, as cargo's command line takes them.
+    pub(crate) fn build_with(&self, other: Option<&str>) -> Result<PathBuf, Error> {
+        let features = other.map_or(self.features.to_owned(), |other| format!("{},{other}", self.features));
+        if !shell::run(&mut self.shipping_with(&features))?.success {
             return Err(Error::new("the firmware does not build", "the compiler's messages above say why"));
         }
-        Ok(self.image())
+        self.keep()
     }
 
     /// What its image, built before, takes of the board.
@@ -190,6 +217,7 @@ fn budget(text: &str, board: &str, what: &str) -> Option<u64> {
 }
 
 const BUDGET: &str = "firmware/budget.toml";
+const IMAGE: &str = "fingerpost-firmware";
 /// That of `firmware/shipped.toml`.
 const PROFILE: &str = "shipped";
 

@@ -1,9 +1,10 @@
 //! `cargo x build`: the `fingerpost` program as it is shipped, for this machine or for ARM
-//! gateways, with a proof that the latter are static. Linkers are settled in `.cargo/config.toml`.
+//! gateways, with a proof that the latter are static; and the firmware's images. Linkers are settled in `.cargo/config.toml`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::boards::Board;
 use crate::elf::Executable;
 use crate::error::Error;
 use crate::setup;
@@ -15,10 +16,12 @@ pub(crate) const HELP: &str = "\
 Builds the fingerpost program as it is shipped: optimised, stripped, for ARM fully static.
 
 Usage: cargo x build [--target TARGET]… [--features LIST] [--no-default-features] [--no-setup]
+       cargo x build --board NAME… [--features LIST]
 
   --target TARGET         aarch64-unknown-linux-musl (64-bit ARM gateways),
                           armv7-unknown-linux-gnueabihf (32-bit ones),
                           arm (both), native (this machine; the default), or another of Rust's names
+  --board NAME            the firmware for this board instead, with the features in LIST (such as tls-ca) beside its own
   --features LIST         cargo features, separated by commas
   --no-default-features   leave out what is in by default
   --no-setup              install nothing
@@ -34,13 +37,18 @@ pub(crate) const ARMV7: &str = "armv7-unknown-linux-gnueabihf";
 struct Options {
     /// `None` is this machine.
     targets: Vec<Option<String>>,
-    cargo: Vec<String>,
+    boards: Vec<&'static Board>,
+    features: Option<String>,
+    no_default_features: bool,
     no_setup: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     let options = Options::parse(arguments)?;
+    if !options.boards.is_empty() {
+        return images(&options);
+    }
     let arm = |target: &Option<String>| [Some(AARCH64), Some(ARMV7)].contains(&target.as_deref());
     if !options.no_setup && options.targets.iter().any(arm) {
         setup::ensure(&[Suite::Arm])?;
@@ -49,7 +57,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     for target in &options.targets {
         let mut command =
             shell::cargo(["build", "--release", "--locked", "-p", "fingerpost", "--bin", "fingerpost"]);
-        command.args(&options.cargo);
+        command.args(options.no_default_features.then_some("--no-default-features"));
+        command.args(options.features.iter().flat_map(|list| ["--features", list]));
         if let Some(target) = target {
             command.args(["--target", target]);
         }
@@ -69,6 +78,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, Error> {
     }
     for (path, executable) in &built {
         say(&format!("{}: {executable}", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the firmware for boards, and says what its images take.
+fn images(options: &Options) -> Result<ExitCode, Error> {
+    let mut built = Vec::new();
+    for board in &options.boards {
+        built.push((board.build_with(options.features.as_deref())?, board.size()?));
+    }
+    for (path, size) in &built {
+        say(&format!("{}: {} octets of flash, {} of static RAM", path.display(), size.flash, size.ram));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,11 +115,12 @@ impl Options {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--no-setup" => options.no_setup = true,
-                "--no-default-features" => options.cargo.push(argument.clone()),
-                "--features" | "--target" => {
+                "--no-default-features" => options.no_default_features = true,
+                "--features" | "--target" | "--board" => {
                     let value = arguments.next().ok_or_else(|| Error::value("build", argument))?;
                     match (argument.as_str(), value.as_str()) {
-                        ("--features", _) => options.cargo.extend([argument.clone(), value.clone()]),
+                        ("--features", _) => options.features = Some(value.clone()),
+                        ("--board", name) => options.boards.push(Board::named(name)?),
                         (_, "native") => options.targets.push(None),
                         (_, "arm") => {
                             options.targets.extend([AARCH64, ARMV7].map(|name| Some(name.to_owned())))
@@ -109,7 +131,14 @@ impl Options {
                 other => return Err(Error::argument("build", other)),
             }
         }
-        if options.targets.is_empty() {
+        let is_for_board = !options.boards.is_empty();
+        if is_for_board && (options.no_default_features || !options.targets.is_empty()) {
+            return Err(Error::new(
+                "--board does not go with --target or --no-default-features",
+                "a board has its own: build gateways by another command",
+            ));
+        }
+        if options.targets.is_empty() && !is_for_board {
             options.targets.push(None);
         }
         Ok(options)
@@ -130,12 +159,16 @@ mod tests {
         assert_eq!(parse(&[]).unwrap().targets, [None]);
         let options = parse(&["--target", "arm", "--features", "tls,broker"]).unwrap();
         assert_eq!(options.targets, [Some(AARCH64.to_owned()), Some(ARMV7.to_owned())]);
-        assert_eq!(options.cargo, ["--features", "tls,broker"]);
+        assert_eq!(options.features.as_deref(), Some("tls,broker"));
+        let options = parse(&["--board", "stm32h743-nucleo", "--features", "tls-ca"]).unwrap();
+        assert_eq!((options.boards[0].name, options.targets.len()), ("stm32h743-nucleo", 0));
     }
+
+    const BOTH: [&str; 4] = ["--board", "mps2-an386", "--target", "arm"];
 
     #[test]
     fn what_it_does_not_know_is_refused() {
-        for wrong in [&["--target"][..], &["--realease"], &["aarch64"]] {
+        for wrong in [&["--target"][..], &["--realease"], &["aarch64"], &["--board", "b"], &BOTH] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -2,6 +2,7 @@
 //! much flash and RAM a board's image takes. The layout is the System V ABI's, chapters 4 and 5.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::error::Error;
@@ -18,7 +19,17 @@ pub(crate) struct Executable {
     segments: Vec<(u64, u64, u64)>,
     /// Names and sizes of what the symbol table knows, mangled.
     symbols: Vec<(String, u64)>,
+    code: Option<Code>,
     size: usize,
+}
+
+/// The section of an executable's instructions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Code {
+    /// Where it is at run time.
+    pub(crate) addresses: Range<u64>,
+    /// What a board's log tells of it at the start (`image` in `firmware/src/trail.rs`): FNV-1a over its words.
+    pub(crate) id: u32,
 }
 
 impl Executable {
@@ -59,6 +70,11 @@ impl Executable {
         self.symbols.iter().filter(|(name, _)| name.contains(part)).map(|&(_, size)| size).max()
     }
 
+    /// Its instructions; `None` if it does not tell which they are.
+    pub(crate) fn code(&self) -> Option<&Code> {
+        self.code.as_ref()
+    }
+
     /// `None` if the bytes are no little-endian ELF file, or one whose tables point outside it.
     fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.get(..4)? != b"\x7fELF" || *bytes.get(5)? != LITTLE_ENDIAN {
@@ -81,6 +97,7 @@ impl Executable {
             needed: 0,
             segments: Vec::new(),
             symbols: file.symbols().unwrap_or_default(),
+            code: file.code(),
             size: bytes.len(),
         };
         for entry in 0..entries {
@@ -173,6 +190,34 @@ impl Fields<'_> {
         Some((0..length / SYMBOL_LEN).filter_map(symbol).collect())
     }
 
+    /// The section called `.text`.
+    fn code(&self) -> Option<Code> {
+        let (table, entry_len, entries, names) = if self.wide {
+            (self.word(40)?, self.number(58, 2)?, self.number(60, 2)?, self.number(62, 2)?)
+        } else {
+            (self.word(32)?, self.number(46, 2)?, self.number(48, 2)?, self.number(50, 2)?)
+        };
+        // Address, offset in the file and length stand one behind the other, each a word.
+        let (first, word) = if self.wide { (16, 8) } else { (12, 4) };
+        let at = |entry: u64| usize::try_from(table.checked_add(entry.checked_mul(entry_len)?)?).ok();
+        let names = usize::try_from(self.word(at(names)? + first + word)?).ok()?;
+        let is_code = |&at: &usize| {
+            let name = self.number(at, 4).and_then(|name| names.checked_add(usize::try_from(name).ok()?));
+            name.and_then(|name| self.bytes.get(name..)).is_some_and(|name| name.starts_with(b".text\0"))
+        };
+        let at = (0..entries).filter_map(at).find(is_code)?;
+        let [address, offset, length] =
+            [self.word(at + first)?, self.word(at + first + word)?, self.word(at + first + 2 * word)?];
+        let octets = self
+            .bytes
+            .get(usize::try_from(offset).ok()?..usize::try_from(offset.checked_add(length)?).ok()?)?;
+        let words = octets
+            .chunks_exact(4)
+            .map(|word| word.iter().rev().fold(0, |word, &octet| word << 8 | u32::from(octet)));
+        let id = words.fold(0x811C_9DC5, |sum: u32, word| (sum ^ word).wrapping_mul(0x0100_0193));
+        Some(Code { addresses: address..address.checked_add(length)?, id })
+    }
+
     /// Libraries named in the dynamic section at `offset`, `len` octets long.
     fn needed(&self, offset: u64, len: u64) -> Option<usize> {
         let section =
@@ -241,5 +286,9 @@ mod tests {
     fn this_very_program_is_read() {
         let executable = Executable::open(&std::env::current_exe().unwrap()).unwrap();
         assert!(executable.flash() > 0);
+        // This function is among its instructions, at an address that is counted from where it was loaded.
+        assert!(
+            executable.code().unwrap().addresses.end > executable.code().unwrap().addresses.start + 10_000
+        );
     }
 }

@@ -53,7 +53,7 @@ const COMMANDS: [Command; 6] = [
     },
     Command {
         name: "build",
-        summary: "release binaries, for this machine or ARM gateways",
+        summary: "release binaries, for this machine, ARM gateways or boards",
         help: build::HELP,
         run: build::run,
     },

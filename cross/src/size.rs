@@ -26,7 +26,6 @@ pub(crate) fn bench() -> Result<(bool, String), Error> {
     let mut registry = 0;
     for board in Board::images() {
         board.build()?;
-        // At once: another board of the same target takes its place.
         entries.push((board.name, board.size()?, board.budget()?));
         registry = board.registry_ram()?.map_or(registry, |octets| registry.max(octets));
     }

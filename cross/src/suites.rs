@@ -212,6 +212,7 @@ fn boards(run: &mut Run) -> Result<(), Error> {
     for board in Board::images() {
         run.check(board.cargo("clippy").args(["--", "-D", "warnings"]))?;
         if run.check(&mut board.shipping())? {
+            board.keep()?;
             let size = board.size_within_budget()?;
             say(&format!(
                 "  firmware for {}: {} octets of flash, {} of static RAM",

@@ -8,10 +8,12 @@ use embassy_futures::select::Either;
 use embassy_net::dns::DnsQueryType;
 use embassy_net::tcp::{ConnectError, TcpReader, TcpSocket, TcpWriter};
 use embassy_net::{IpAddress, Stack};
-use embassy_time::{Duration, with_timeout};
+use embassy_time::{Duration, TimeoutError, with_timeout};
 use embedded_io_async::ErrorKind;
 use fingerpost_link::node::Node;
-use fingerpost_link::{Connector, Down, EmbassyClock, Link, Login, Memory, Security, Settings};
+use fingerpost_link::{
+    Awaited, CONNECT_TIME, Connector, Down, EmbassyClock, FIND_TIME, Link, Login, Memory, Security, Settings,
+};
 use heapless::String;
 use resolver_core::provision::{self, limits};
 
@@ -160,8 +162,9 @@ impl Connector for Sockets {
         // So that the other side hears of it, if it can be reached at all.
         let _ = with_timeout(LEAVE, self.socket.flush()).await;
         self.stack.wait_config_up().await;
-        let address = self.address().await?;
-        self.socket.connect((address, self.port)).await.map_err(|error| {
+        let address = with_timeout(FIND, self.address()).await.unwrap_or(Err(Down::NoAddress))?;
+        let connected = with_timeout(CONNECT, self.socket.connect((address, self.port))).await;
+        connected.map_err(|TimeoutError| Down::Late(Awaited::Connection))?.map_err(|error| {
             Down::Unreachable(match error {
                 ConnectError::InvalidState => ErrorKind::Other,
                 ConnectError::ConnectionReset => ErrorKind::ConnectionRefused,
@@ -206,5 +209,8 @@ const KEEP_ALIVE: time::Duration = time::Duration::from_secs(15);
 /// A broker gives up a client after half as long again. A second more than a gateway's, since a board may be busy for two with its
 /// flash.
 const STEERED_KEEP_ALIVE: time::Duration = time::Duration::from_secs(3);
+/// The link's times for a name and for TCP.
+const FIND: Duration = Duration::from_secs(FIND_TIME.as_secs());
+const CONNECT: Duration = Duration::from_secs(CONNECT_TIME.as_secs());
 /// For the end of a connection to leave.
 const LEAVE: Duration = Duration::from_millis(200);

@@ -1,5 +1,7 @@
 //! Who the node is to others: what its configuration block says, checked, and its life once it has an address.
 
+use core::fmt::Write as _;
+
 use ed25519_dalek::SigningKey;
 #[cfg(feature = "steering")]
 use ed25519_dalek::VerifyingKey;
@@ -8,7 +10,7 @@ use fingerpost_link::node::Addresses;
 #[cfg(feature = "steering")]
 use fingerpost_link::node::Belief;
 use heapless::{String, Vec};
-use resolver_core::life::message::{MAX_RESET, MAX_SERVICES};
+use resolver_core::life::message::{MAX_RESET, MAX_SERVICES, MAX_SOFTWARE};
 use resolver_core::life::{
     Announcement, Identifier, Identity, Life, NodeError, Place, Service, Settings, printable,
 };
@@ -23,7 +25,7 @@ use resolver_core::{
 use static_cell::StaticCell;
 
 use crate::memory::PAYLOAD_LIMIT;
-use crate::{last_words, net, state};
+use crate::{last_words, net, state, trail};
 
 /// An enrolment that holds.
 pub(crate) struct Proven {
@@ -93,10 +95,14 @@ impl Proven {
     pub(crate) fn born(self, stack: Stack<'static>, root: &str, seed: u64) -> Option<Life<'static>> {
         static ADDRESSES: StaticCell<Addresses> = StaticCell::new();
         static SERVICES: StaticCell<Vec<Service<'static>, MAX_SERVICES>> = StaticCell::new();
+        static SOFTWARE: StaticCell<String<MAX_SOFTWARE>> = StaticCell::new();
         static WORDS: StaticCell<String<MAX_RESET>> = StaticCell::new();
         let previous = last_words::previous();
+        let software = SOFTWARE.init(String::new());
+        // It fits.
+        let _ = write!(software, "fingerpost {} (board {:08x})", env!("CARGO_PKG_VERSION"), trail::image());
         let announcement = Announcement {
-            software: concat!("fingerpost ", env!("CARGO_PKG_VERSION"), " (board)"),
+            software,
             addresses: ADDRESSES.init(net::addresses(stack, self.port)),
             place: self.place,
             payload_limit: self.payload_limit,

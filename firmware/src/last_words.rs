@@ -6,13 +6,11 @@
 //!
 //! After power-on it holds noise, which the checksum tells apart from words.
 
-use core::cell::RefCell;
 use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{ExceptionFrame, exception};
-use embassy_sync::blocking_mutex::CriticalSectionMutex;
 use embassy_time::Instant;
 use heapless::String;
 
@@ -27,25 +25,26 @@ pub(crate) struct Previous {
     pub(crate) words: String<TEXT>,
 }
 
-/// Reads what the run before this one left, for [`previous`]. To be called once, at the start.
+/// Makes what the run before this one left ready for [`previous`]. To be called once, at the start.
 pub(crate) fn recall() {
     let mut record = Record::load();
+    // Told by the run before this one: a reset for another reason (a button, a debugger) is not taken for the same once more.
+    if record.mark == TOLD {
+        record.length = 0;
+    }
     if let (None, Some(reason)) = (record.text(), board::reset_reason()) {
         record.resets = record.resets.saturating_add(1);
         // It fits.
         let _ = record.write_str(reason);
     }
-    let words = record.text().and_then(|text| String::try_from(text).ok());
-    PREVIOUS.lock(|previous| {
-        *previous.borrow_mut() = words.map(|words| Previous { resets: record.resets, words });
-    });
-    // So that a reset for another reason (a button, a debugger) is not taken for the same once more.
-    Record { length: 0, ..record }.store();
+    Record { mark: TOLD, ..record }.store();
 }
 
 /// What the run before this one left; `None` if it did not end by its own fault.
 pub(crate) fn previous() -> Option<Previous> {
-    PREVIOUS.lock(|previous| previous.borrow().clone())
+    let record = Record::load();
+    let words = record.text().and_then(|text| String::try_from(text).ok())?;
+    Some(Previous { resets: record.resets, words })
 }
 
 /// Keeps `reason`, says it, and starts the board anew. May be called in any context; never returns.
@@ -91,22 +90,20 @@ struct Record {
 }
 
 impl Record {
-    const EMPTY: Self = Self { mark: MARK, resets: 0, length: 0, text: [0; TEXT], checksum: 0 };
+    const EMPTY: Self = Self { mark: NEW, resets: 0, length: 0, text: [0; TEXT], checksum: 0 };
 
     fn load() -> Self {
-        let place: *const Self = (&raw const RECORD).cast();
-        // SAFETY: the place is that of a record, aligned, and all its fields are integers, so whatever RAM holds is
-        // one. Volatile, because the compiler must not conclude anything from nobody having written it.
-        let record = unsafe { place.read_volatile() };
+        let mut record = Self::EMPTY;
+        // SAFETY: the place is that of a record, aligned, and all its fields are integers, so whatever RAM holds is one.
+        unsafe { copy((&raw const RECORD).cast(), &raw mut record) };
         if record.is_whole() { record } else { Self::EMPTY }
     }
 
     fn store(mut self) {
         self.checksum = self.sum();
-        let place: *mut Self = (&raw mut RECORD).cast();
         // SAFETY: the place is that of a record, and nothing refers to it: it is only ever copied, here and in `load`.
         // An interrupt that stores meanwhile never returns.
-        unsafe { place.write_volatile(self) }
+        unsafe { copy(&raw const self, (&raw mut RECORD).cast()) };
     }
 
     /// The words, if there are any.
@@ -116,7 +113,7 @@ impl Record {
     }
 
     fn is_whole(&self) -> bool {
-        self.mark == MARK && self.checksum == self.sum()
+        [NEW, TOLD].contains(&self.mark) && self.checksum == self.sum()
     }
 
     /// After FNV-1a, 32 bits: enough to tell words from noise.
@@ -143,12 +140,26 @@ impl Write for Record {
     }
 }
 
-static PREVIOUS: CriticalSectionMutex<RefCell<Option<Previous>>> =
-    CriticalSectionMutex::new(RefCell::new(None));
+/// Volatile, because the compiler must not conclude anything from nobody having written it, and in words: of a whole record it
+/// makes kilobytes of code.
+///
+/// # Safety
+///
+/// `from` must be readable, `to` writable, and neither anybody else's meanwhile.
+unsafe fn copy(from: *const Record, to: *mut Record) {
+    let (from, to): (*const u32, *mut u32) = (from.cast(), to.cast());
+    for word in 0..size_of::<Record>() / size_of::<u32>() {
+        // SAFETY: a record is so many words, all of its fields are integers without padding, and the caller says that both
+        // places are there.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
 
 #[unsafe(link_section = ".uninit.LAST_WORDS")]
 static mut RECORD: MaybeUninit<Record> = MaybeUninit::uninit();
 
-const MARK: u32 = 0x4C57_4F52;
+/// Marks of a record: that the next run is to tell it, and that it does.
+const NEW: u32 = 0x4C57_4F52;
+const TOLD: u32 = 0x4C57_4F53;
 /// A location and a sentence.
 const TEXT: usize = 240;

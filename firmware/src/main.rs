@@ -39,22 +39,27 @@ mod trail;
 
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
+use embassy_net::Stack;
 use log::LevelFilter;
+use resolver_core::feed::FeedMemory;
 use resolver_core::provision::{Block, Zone};
+use resolver_core::records::Memory;
 use resolver_core::{Feed, View};
 use static_cell::StaticCell;
 #[cfg(feature = "steering")]
 use {
     fingerpost_link::node::{RevokedMemory, Steering},
     memory::SteeringMemory,
+    resolver_core::distance::Edge,
     resolver_core::prober::Prober,
+    resolver_core::registry,
 };
 
 use board::{Entropy, Parts};
 use broker::Broker;
 use identity::Proven;
 use keep::Kept;
-use memory::{Buffers, PAYLOAD_LIMIT};
+use memory::{Buffers, LinkBuffers, PAYLOAD_LIMIT, SharedBuffer};
 use state::State;
 
 #[entry]
@@ -62,7 +67,8 @@ fn main() -> ! {
     let peripherals = board::start_clock();
     logging::start(LevelFilter::Info);
     last_words::recall();
-    log::info!("Fingerpost {} on {}", env!("CARGO_PKG_VERSION"), board::LAYOUT.name);
+    let (version, board, image) = (env!("CARGO_PKG_VERSION"), board::LAYOUT.name, trail::image());
+    log::info!("Fingerpost {version} on {board}, image {image:08x}");
     let stack = stack::bounds();
     log::info!("stack at {:x}..{:x}", stack.start, stack.end);
     if let Some(previous) = last_words::previous() {
@@ -82,7 +88,9 @@ async fn start(spawner: Spawner, peripherals: board::Peripherals) {
     launch(spawner, network, entropy, kept, watchdog);
 }
 
-/// Not in `start` itself, whose variables would be static memory for good.
+/// Not in `start` itself, whose variables would be static memory for good. Steps that move much to its place are functions of
+/// their own, which take turns on the stack: all at once would be most of it.
+#[inline(never)]
 fn launch(
     spawner: Spawner,
     network: board::Network,
@@ -90,29 +98,21 @@ fn launch(
     kept: Kept,
     watchdog: board::WatchdogTimer,
 ) {
-    static STATE: StaticCell<State> = StaticCell::new();
     static SERVER: StaticCell<dns::Server> = StaticCell::new();
-    #[cfg(feature = "steering")]
-    static REVOKED: StaticCell<RevokedMemory> = StaticCell::new();
 
     let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, shared } = Buffers::take();
     let block = settings::read();
-    let root = block.as_ref().map_or("", |block| block.broker.root);
-    let view = View::new(records, entropy.seed());
     #[cfg(feature = "steering")]
     let SteeringMemory { registry, edges, probes } = SteeringMemory::take();
-    #[cfg(feature = "steering")]
-    let view = view.with_registry(identity::registry(block.as_ref(), registry, entropy.seed()));
-    let mut state = State::new(
-        Feed::new(feed, root, payload_limit(block.as_ref()), entropy.seed()),
-        view,
+    let state = state(
+        block.as_ref(),
+        records,
+        feed,
         #[cfg(feature = "steering")]
-        Steering::new(Prober::new(edges, entropy.seed(), state::now())),
+        (registry, edges),
+        &kept,
+        &mut entropy,
     );
-    for zone in block.iter().flat_map(|block| &block.zones) {
-        follow(&mut state, zone, &kept);
-    }
-    let state = &*STATE.init(state);
     let port = block.as_ref().map_or(DNS_PORT, |block| block.port);
     let server = &*SERVER.init(dns::Server::new(&state.view, port));
 
@@ -124,27 +124,75 @@ fn launch(
     for (place, buffers) in tcp.iter_mut().enumerate() {
         executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));
     }
-    if let Some(block) = block {
-        let proven = Proven::of(&block, kept.boots);
+    if let Some(block) = &block {
         #[cfg(feature = "steering")]
-        if proven.as_ref().and_then(Proven::belief).is_some()
-            && let Some(zone) = block.zones.first()
-        {
-            probe::start(spawner, stack, state, &zone.apex, probes, entropy.seed());
+        if let Some(zone) = block.zones.first() {
+            probe::start(spawner, stack, state, block, &zone.apex, probes, entropy.seed());
         }
-        let broker = Broker {
-            settings: block.broker,
-            name: block.name,
-            is_steered_to: !block.services.is_empty(),
-            proven,
-            buffers: link,
-            entropy,
-            #[cfg(feature = "steering")]
-            revoked: REVOKED.init_with(RevokedMemory::new),
-        };
-        executor::spawn(spawner, broker::run(stack, broker, state));
-        executor::spawn(spawner, keep::save(kept, state, shared));
+        connect(spawner, stack, block, kept.boots, link, entropy, state);
+        keep(spawner, kept, state, shared);
     }
+}
+
+/// What is served and followed, at its place: zones of the block as they were kept.
+#[inline(never)]
+fn state(
+    block: Option<&Block<'static>>,
+    records: Memory<'static>,
+    feed: FeedMemory<'static>,
+    #[cfg(feature = "steering")] (registry, edges): (registry::Memory<'static>, &'static mut [Edge]),
+    kept: &Kept,
+    entropy: &mut board::EntropySource,
+) -> &'static State {
+    static STATE: StaticCell<State> = StaticCell::new();
+    let root = block.map_or("", |block| block.broker.root);
+    let state = STATE.init_with(|| {
+        let feed = Feed::new(feed, root, payload_limit(block), entropy.seed());
+        let view = View::new(records, entropy.seed());
+        #[cfg(feature = "steering")]
+        let view = view.with_registry(identity::registry(block, registry, entropy.seed()));
+        State::new(
+            feed,
+            view,
+            #[cfg(feature = "steering")]
+            Steering::new(Prober::new(edges, entropy.seed(), state::now())),
+        )
+    });
+    for zone in block.into_iter().flat_map(|block| &block.zones) {
+        follow(state, zone, kept);
+    }
+    state
+}
+
+#[inline(never)]
+fn connect(
+    spawner: Spawner,
+    stack: Stack<'static>,
+    block: &Block<'static>,
+    boots: u64,
+    buffers: &'static mut LinkBuffers,
+    entropy: board::EntropySource,
+    state: &'static State,
+) {
+    #[cfg(feature = "steering")]
+    static REVOKED: StaticCell<RevokedMemory> = StaticCell::new();
+    let proven = Proven::of(block, boots);
+    let broker = Broker {
+        settings: block.broker.clone(),
+        name: block.name,
+        is_steered_to: !block.services.is_empty(),
+        proven,
+        buffers,
+        entropy,
+        #[cfg(feature = "steering")]
+        revoked: REVOKED.init_with(RevokedMemory::new),
+    };
+    executor::spawn(spawner, broker::run(stack, broker, state));
+}
+
+#[inline(never)]
+fn keep(spawner: Spawner, kept: Kept, state: &'static State, shared: &'static SharedBuffer) {
+    executor::spawn(spawner, keep::save(kept, state, shared));
 }
 
 /// The largest message that is taken, with a word where the block asks for more than there is room for.
@@ -159,6 +207,7 @@ fn payload_limit(block: Option<&Block<'_>>) -> usize {
 }
 
 /// Serves `zone` as it was kept, and follows it.
+#[inline(never)]
 fn follow(state: &mut State, zone: &Zone, kept: &Kept) {
     let (view, feed) = (state.view.get_mut(), state.feed.get_mut());
     let is_followed = view.add_zone(&zone.apex).is_some_and(|id| {

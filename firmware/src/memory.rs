@@ -297,6 +297,7 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     /// Panics if called twice: there is one set.
+    #[inline(never)]
     pub(crate) fn take() -> Self {
         Self {
             records: Memory {

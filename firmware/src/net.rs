@@ -13,6 +13,7 @@ use crate::state::State;
 use crate::{board, executor};
 
 /// Starts the stack and what belongs to it.
+#[inline(never)]
 pub(crate) fn start(
     spawner: Spawner,
     driver: board::Network,

@@ -14,6 +14,7 @@ use embassy_net::{IpAddress, Stack};
 use embassy_time::{Instant, Timer};
 use heapless::Vec;
 use resolver_core::prober::{Probe, Query, Target};
+use resolver_core::provision::Block;
 use resolver_core::registry::Outcome;
 use resolver_core::wire::Name;
 
@@ -22,16 +23,20 @@ use crate::health::{Task, alive};
 use crate::memory::{PROBES, ProbeBuffers};
 use crate::state::{State, now};
 
-/// Starts it, with a query for the zone `apex`. Not where the other tasks are started, for whose sake the stack is deep enough.
+/// Starts it, with a query for the zone `apex`, if `block` names operators. Not where the other tasks are started, for whose sake the stack is deep enough.
 #[inline(never)]
 pub(crate) fn start(
     spawner: Spawner,
     stack: Stack<'static>,
     state: &'static State,
+    block: &Block<'_>,
     apex: &Name,
     buffers: &'static mut ProbeBuffers,
     seed: u64,
 ) {
+    if block.enrolment.is_none() || block.steering.is_none() {
+        return;
+    }
     executor::spawn(spawner, run(stack, state, Query::new(apex), buffers, seed));
 }
 

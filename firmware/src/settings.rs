@@ -11,6 +11,7 @@ use crate::board;
 
 /// Reads the block. Without one, or with one that is damaged, says what to do: the node goes on with addresses as the
 /// network gives them, serves no zone, and so refuses every query.
+#[inline(never)]
 pub(crate) fn read() -> Option<Block<'static>> {
     let error = match Block::read(board::config_block()) {
         Ok(block) => return Some(block),

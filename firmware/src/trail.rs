@@ -11,6 +11,13 @@ use cortex_m_rt::ExceptionFrame;
 
 use crate::stack;
 
+/// What tells this image from others, as `cargo x where` reckons it: FNV-1a over the words of its code.
+pub(crate) fn image() -> u32 {
+    code()
+        .step_by(size_of::<usize>())
+        .fold(0x811C_9DC5, |sum, at| (sum ^ word(at) as u32).wrapping_mul(0x0100_0193))
+}
+
 /// Whether what faulted was a panic.
 pub(crate) fn is_panic(frame: &ExceptionFrame) -> bool {
     let place = frame.pc() as usize;
@@ -67,10 +74,10 @@ fn half(address: usize) -> u16 {
     unsafe { place.read_volatile() }
 }
 
-/// The word at `address`, aligned, of the stack.
+/// The word at `address`, aligned, of the stack or of [`code`].
 fn word(address: usize) -> usize {
     let place: *const usize = core::ptr::with_exposed_provenance(address);
-    // SAFETY: aligned, and RAM up to the stack's start. Volatile, since it may be part of a variable of whom it interrupted,
+    // SAFETY: aligned, and instructions or RAM up to the stack's start. Volatile, since it may be part of a variable of whom it interrupted,
     // who does not go on.
     unsafe { place.read_volatile() }
 }

@@ -169,8 +169,9 @@ fn a_state_is_saved_once_it_rests_and_then_a_pause_apart() {
     assert_eq!(saved_at(30, |_| None), []);
     // It comes at 10 s, and stays: saved when it has rested for 2 s.
     assert_eq!(saved_at(30, |second| (second >= 10).then_some(1)), [12]);
-    // It never rests: the first one after the pause, then one each pause.
-    assert_eq!(saved_at(30, |second| Some(second + 1)), [30, 60, 90]);
+    // It never rests: the first one after ten seconds, or the pause if that is shorter, then one each pause.
+    assert_eq!(saved_at(30, |second| Some(second + 1)), [10, 40, 70]);
+    assert_eq!(saved_at(8, |second| Some(second + 1))[..3], [8, 16, 24]);
     // A second state soon after the first waits for the pause; one long after does not.
     assert_eq!(saved_at(30, |second| Some(if second < 5 { 1 } else { 2 })), [2, 32]);
     assert_eq!(saved_at(30, |second| Some(if second < 50 { 1 } else { 2 })), [2, 50]);

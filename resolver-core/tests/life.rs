@@ -278,7 +278,7 @@ fn what_ends_this_incarnation_leads_to_a_new_connection_beyond_it() {
     let will = world.connect();
     world.sent();
     // The Will of this very connection, published by whoever knew it.
-    assert_eq!(world.hear(&will), Ok(Heard::Outdated));
+    assert_eq!(world.hear(&will), Ok(Heard::Ended));
     assert!(world.sent().is_empty());
     assert!(world.life.poll_reconnect(world.now));
     assert!(!world.life.poll_reconnect(world.now));

@@ -180,6 +180,22 @@ impl Board {
         Gdb::attach(&self.emulator.debugger)
     }
 
+    /// A debugger that found the board asleep, and where it wakes up: in its loop of tasks. Elsewhere could be in what it
+    /// takes to tell its last words.
+    #[track_caller]
+    pub fn debug_asleep(&self) -> (Gdb, u32) {
+        const WFI: u16 = 0xBF30;
+        eventually("the board sleeps", || {
+            let mut debugger = self.debug();
+            let here = debugger.program_counter();
+            if debugger.half_word(here - 2) == WFI {
+                return Some((debugger, here));
+            }
+            debugger.detach();
+            None
+        })
+    }
+
     /// Waits until it answers over UDP.
     #[track_caller]
     pub fn await_answer(&self) {

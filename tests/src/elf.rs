@@ -52,6 +52,13 @@ impl Image {
         found[0].address
     }
 
+    /// What the board's log calls it: FNV-1a over the words of its instructions.
+    pub fn id(&self) -> u32 {
+        let code = self.sections().find(|section| section.flags & EXECUTABLE != 0);
+        let words = code.into_iter().flat_map(|code| (code.offset..code.offset + code.size).step_by(4));
+        words.fold(0x811C_9DC5, |sum: u32, at| (sum ^ self.word(at)).wrapping_mul(0x0100_0193))
+    }
+
     /// Where calls of the function at `address` return to.
     pub fn returns(&self, address: u32) -> Vec<u32> {
         let mut returns = Vec::new();

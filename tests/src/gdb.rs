@@ -32,6 +32,13 @@ impl Gdb {
         u32::from_str_radix(hex, 16).map(u32::swap_bytes).unwrap_or_else(|_| panic!("registers: {registers}"))
     }
 
+    /// The half word at `address`.
+    #[track_caller]
+    pub fn half_word(&mut self, address: u32) -> u16 {
+        let hex = self.ask(&format!("m{address:x},2"));
+        u16::from_str_radix(&hex, 16).map(u16::swap_bytes).unwrap_or_else(|_| panic!("memory: {hex}"))
+    }
+
     /// Writes octets to the board's memory.
     #[track_caller]
     pub fn write(&mut self, address: u32, octets: &[u8]) {

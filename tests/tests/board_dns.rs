@@ -3,9 +3,10 @@
 
 use std::io::{ErrorKind, Read};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tests::dns::{Client, Message, Question, rcode, rtype};
+use tests::dns::{Client, Connection, Message, Question, rcode, rtype};
+use tests::elf::Image;
 use tests::{Board, Scratch, binary, eventually};
 
 /// A node that nobody has told anything serves no zone: it refuses, and so answers.
@@ -24,6 +25,9 @@ fn it_answers_over_udp_and_tcp() {
     }
     let log = board.log();
     assert!(log.contains("address 10.0.2.15/24, gateway 10.0.2.2"), "DHCP: {log}");
+    // What `cargo x where --id` compares.
+    let image = format!("on mps2-an386, image {:08x}", Image::open(binary::firmware()).id());
+    assert!(log.contains(&image), "{image}: {log}");
     eventually("an address is made of the prefix that QEMU's router advertises", || {
         board.log().contains("address fec0::").then_some(())
     });
@@ -79,11 +83,58 @@ fn connections_are_limited_idle_ones_make_room_and_udp_goes_on() {
     // While all places are taken, a connection may be idle for a second or two, so somebody else gets in soon.
     eventually("an idle connection makes room", || board.dns().tcp(&question()).ok());
     for connection in &mut held {
-        // The end, in order or not, as QEMU passes it on.
-        connection.stream().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let end = connection.stream().read(&mut [0; 16]);
-        assert!(!matches!(&end, Err(error) if error.kind() == ErrorKind::WouldBlock), "not ended in 30 s");
-        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        assert_ended(connection);
+    }
+    board.assert_never_reset();
+}
+
+/// Panics unless the board ends `connection`, in order or not, as QEMU passes it on.
+#[track_caller]
+fn assert_ended(connection: &mut Connection) {
+    connection.stream().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let end = connection.stream().read(&mut [0; 16]);
+    assert!(!matches!(&end, Err(error) if error.kind() == ErrorKind::WouldBlock), "not ended in 30 s");
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+}
+
+#[test]
+fn what_is_no_query_ends_its_connection() {
+    let scratch = Scratch::new("board-no-query");
+    let mut board = Board::start(&scratch);
+    let mut response = question().to_message(5);
+    response[2] |= 0x80;
+    for message in [&[][..], &[0; 11], &response] {
+        let mut connection = board.dns().connect().unwrap();
+        connection.ask(&question()).unwrap();
+        let sent = Instant::now();
+        connection.send(message).unwrap();
+        assert_ended(&mut connection);
+        // Long before it would be idle.
+        assert!(sent.elapsed() < Duration::from_secs(5), "{message:?}: after {:?}", sent.elapsed());
+    }
+    board.assert_never_reset();
+}
+
+#[test]
+fn connections_in_use_give_way_once_all_places_are_taken() {
+    let scratch = Scratch::new("board-turns");
+    let mut board = Board::start(&scratch);
+    let mut held: Vec<_> = (0..3).map(|_| board.dns().connect().unwrap()).collect();
+    // Longer than a turn, while there is a place left.
+    for _ in 0..8 {
+        for connection in &mut held {
+            assert_eq!(connection.ask(&question()).unwrap().rcode(), rcode::REFUSED);
+        }
+        std::thread::sleep(Duration::from_millis(1_500));
+    }
+    let mut last = board.dns().connect().unwrap();
+    assert_eq!(last.ask(&question()).unwrap().rcode(), rcode::REFUSED);
+    // Their turn is over: the first gets its answer still, and its place is free at once.
+    held[0].ask(&question()).unwrap();
+    assert_ended(&mut held[0]);
+    eventually("another client gets in", || board.dns().tcp(&question()).ok());
+    for connection in &mut held[1..] {
+        connection.ask(&question()).unwrap();
     }
     board.assert_never_reset();
 }
@@ -109,8 +160,7 @@ fn a_stack_at_its_end_is_told_after_the_reset() {
 /// Has the board run `instruction` where it is; the last words of that, and where it was.
 fn last_words_of(instruction: u16, scratch: &Scratch) -> (String, u32) {
     let board = Board::start(scratch);
-    let mut debugger = board.debug();
-    let here = debugger.program_counter();
+    let (mut debugger, here) = board.debug_asleep();
     // The image is loaded anew with the reset.
     debugger.write(here, &instruction.to_le_bytes());
     debugger.detach();
@@ -149,8 +199,7 @@ fn another_fault_is_told_apart_from_a_panic() {
 fn a_program_that_hangs_is_reset_by_the_watchdog() {
     let scratch = Scratch::new("board-watchdog");
     let board = Board::start(&scratch);
-    let mut debugger = board.debug();
-    let here = debugger.program_counter();
+    let (mut debugger, here) = board.debug_asleep();
     // The next instruction branches to itself. The image is loaded anew with the reset.
     debugger.write(here, &0xE7FE_u16.to_le_bytes());
     debugger.detach();

@@ -1,9 +1,12 @@
 //! What a board has in its flash: the block that it was provisioned with, and a state as large as it can be.
 #![allow(clippy::unwrap_used)]
 
-use tests::dns::{Question, rcode, rtype};
+use std::time::Duration;
+
+use tests::dns::update::Outcome;
+use tests::dns::{Question, Update, rcode, rtype};
 use tests::fleet::{NodeKind, address_of, converge};
-use tests::{Board, Broker, BrokerKind, Node, Origin, Scratch, Zone};
+use tests::{Board, Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
 #[test]
 fn a_damaged_block_is_told_and_the_board_refuses() {
@@ -23,6 +26,30 @@ fn a_damaged_block_is_told_and_the_board_refuses() {
         log.contains("the configuration block is damaged") && log.contains("fingerpost provision"),
         "{log}"
     );
+    board.assert_never_reset();
+}
+
+#[test]
+fn a_zone_that_never_rests_is_kept_soon() {
+    let scratch = Scratch::new("board-restless");
+    let mut broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
+    let config = Board::config("b1", broker.address(), &[&zone], "");
+    let mut board = Board::provisioned(&scratch, &config);
+    let mut number = 0;
+    eventually("a state is kept while the zone changes all the time", || {
+        number += 1;
+        let update = Update::new("example.com.").replace_a("www.example.com.", address_of(number));
+        let outcome = update.send(origin.update_address(), zone.tsig()).unwrap();
+        assert_eq!(outcome, Outcome::ACCEPTED);
+        std::thread::sleep(Duration::from_millis(500));
+        board.log().contains(": kept ").then_some(())
+    });
+    broker.kill();
+    board.kill();
+    board.restart();
+    assert_eq!(board.dns().addresses("www.example.com.").len(), 1, "{}", board.log());
     board.assert_never_reset();
 }
 

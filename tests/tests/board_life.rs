@@ -1,11 +1,35 @@
 //! What only a board tells in its birth: why its program was reset, and an address that came later.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::fleet::{NodeKind, Operator, status};
+use tests::mqtt::Probe;
 use tests::{Board, Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually, eventually_within};
+
+#[test]
+fn what_others_write_on_its_topic_is_told_once_in_a_while() {
+    let scratch = Scratch::new("board-junk");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let zone = Zone::small("example.com.");
+    let operator = Operator::new(&scratch, "operator");
+    let enrolment = format!("[enrolment]\n{}", operator.enrol("b1", "eu", &[]).lines());
+    let mut board =
+        Board::provisioned(&scratch, &Board::config("b1", broker.address(), &[&zone], &enrolment));
+    let mut others = Probe::connect(broker.address());
+    others.subscribe("fingerpost/n/eu/b1");
+    eventually("it is born", || others.next(Duration::from_secs(1)));
+    let began = Instant::now();
+    for _ in 0..500 {
+        others.publish("fingerpost/n/eu/b1", &[0x5A; 100], false);
+    }
+    let told = || board.log().matches("somebody else writes on our topic").count();
+    eventually("it is told", || (told() > 0).then_some(()));
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(told() as u64 <= 1 + began.elapsed().as_secs() / 10, "{}", board.log());
+    board.assert_never_reset();
+}
 
 #[test]
 fn births_tell_of_new_addresses_and_of_a_panic() {
@@ -38,8 +62,7 @@ fn births_tell_of_new_addresses_and_of_a_panic() {
     assert!(second["last_reset"].is_null(), "a power cut is no fault of the program: {second}");
 
     // What the compiler makes of a panic in the image that is shipped: `udf #254`.
-    let mut debugger = board.debug();
-    let here = debugger.program_counter();
+    let (mut debugger, here) = board.debug_asleep();
     debugger.write(here, &0xDEFE_u16.to_le_bytes());
     debugger.detach();
     let words = format!("panicked at {here:#x}, called from 0x");

@@ -81,7 +81,7 @@ fn a_board_follows_its_zone_over_tls_and_outlives_the_broker() {
     await_address(&board, "www.example.com.", 2);
     board.assert_never_reset();
     assert!(board.log().contains(" eligible=20 "), "{}", board.log());
-    // A handshake and messages of nodes are the deepest that a board's stack gets.
+    // What a start, a handshake and messages of nodes take at the deepest.
     assert_stack(&board);
 }
 
@@ -118,5 +118,5 @@ fn assert_stack(board: &Board) {
     );
 }
 
-/// The stack's part of `firmware/budget.toml`: of 32,768 octets, an eighth has to be left.
-const DEEPEST: u32 = 28_672;
+/// The stack's part of `firmware/budget.toml`: of 32,768 octets, a quarter has to be left.
+const DEEPEST: u32 = 24_576;

@@ -140,6 +140,17 @@ impl OwnLife {
         match heard {
             Err(NodeError::Topic) => return false,
             Ok(Heard::Own) => {}
+            Ok(Heard::Ended) => {
+                if let Some(others_since_last) = self.speech.lock().outdated.step(Instant::now()) {
+                    tracing::warn!(
+                        topic,
+                        others_since_last,
+                        remedy = "if it goes on, let no other client write there: the broker's access rules",
+                        "this node's own end is told while it lives, by a late Will or by somebody who repeats one: \
+                         connecting anew to go beyond it"
+                    );
+                }
+            }
             Ok(Heard::Outdated) => {
                 if let Some(others_since_last) = self.speech.lock().outdated.step(Instant::now()) {
                     tracing::warn!(

@@ -18,7 +18,7 @@ use super::packet;
 use super::session::Session;
 #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
 use super::tls::{self, Tls};
-use super::{Awaited, CONNECT_TIME, Connector, Counters, Down, Event, Settings, User};
+use super::{Awaited, CONNECT_TIME, Connector, Counters, Down, Event, FIND_TIME, Settings, User};
 
 /// Memory lent to a [`Link`].
 #[derive(Debug)]
@@ -97,10 +97,11 @@ impl<'m> Link<'m> {
         user: &mut impl User,
         wake: &Signal<impl RawMutex, ()>,
     ) -> Result<(), Down> {
-        let due = clock.now() + CONNECT_TIME;
+        let due = clock.now() + FIND_TIME + CONNECT_TIME;
         let late = Down::Late(Awaited::Connection);
         let Self { settings, security, memory, counters, .. } = self;
         let halves = in_time(by(clock, due, connector.connect()).await).ok_or(late)??;
+        let due = clock.now() + CONNECT_TIME;
         let mut run = Run {
             session: Session::new(settings, counters, clock.now()),
             settings,

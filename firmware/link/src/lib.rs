@@ -36,7 +36,7 @@
 //! | `broker.rs` | the broker's address |
 //! | `tls.rs`, `guard.rs` | TLS |
 //! | `follow.rs` | the core's feed as a user |
-//! | `node/` | feed and own life together: the user that a board has |
+//! | `node/` | feed and own life together, and what the log tells of them: the user that a board has |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -181,8 +181,8 @@ pub trait Connector {
     where
         Self: 'c;
 
-    /// A new connection; the one before is gone, whatever its state. Dropped when it takes longer than
-    /// [`CONNECT_TIME`] allows.
+    /// A new connection; the one before is gone, whatever its state. To keep to [`FIND_TIME`] and [`CONNECT_TIME`]; dropped
+    /// when it takes longer than both.
     fn connect(&mut self) -> impl Future<Output = Result<(Self::Reader<'_>, Self::Writer<'_>), Down>>;
 }
 
@@ -201,6 +201,8 @@ pub enum Down {
     Late(Awaited),
     /// The broker refuses the connection.
     Refused(Code),
+    /// The broker has not what a node needs.
+    Lacking(Code),
     /// The broker ended the connection.
     Disconnected(Code),
     /// What came is not MQTT 5.
@@ -216,7 +218,7 @@ impl Down {
     /// Whether the broker is there and does not want this node (or the node does not want this broker).
     pub(crate) fn is_refusal(self) -> bool {
         match self {
-            Self::Refused(_) | Self::Malformed | Self::TooLong => true,
+            Self::Refused(_) | Self::Lacking(_) | Self::Malformed | Self::TooLong => true,
             #[cfg(any(feature = "tls-psk", feature = "tls-ca"))]
             Self::Tls(_) => true,
             _ => false,
@@ -228,7 +230,7 @@ impl Down {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Awaited {
-    /// TCP, TLS and CONNACK together.
+    /// TCP; or TLS and CONNACK together.
     Connection,
     SubAck,
     UnsubAck,
@@ -249,6 +251,12 @@ impl fmt::Display for Down {
             Self::Late(Awaited::Room) => f.write_str("the broker takes nothing any more"),
             Self::Late(awaited) => write!(f, "the broker owes a {awaited:?} for too long"),
             Self::Refused(code) => write!(f, "the broker refuses the connection: {code}"),
+            Self::Lacking(code) => {
+                write!(
+                    f,
+                    "the broker cannot serve a node ({code}): allow QoS 1, retained messages and wildcards there"
+                )
+            }
             Self::Disconnected(code) => write!(f, "the broker ends the connection: {code}"),
             Self::Malformed => f.write_str("the broker sent what is not MQTT 5"),
             Self::TooLong => f.write_str("client identifier, login and Will exceed the send buffer"),
@@ -285,6 +293,10 @@ pub const fn receive_buffer(topic: usize, payload: usize) -> usize {
 
 const PROPERTY_ROOM: usize = 64;
 
-/// From the first SYN to the CONNACK, name and TLS handshake included: a Cortex-M4 at 25 MHz takes seconds for TLS's
-/// elliptic curves. While it lasts, nothing is lost but time.
+/// For TCP, and as much again from there to the CONNACK: a Cortex-M4 at 25 MHz takes seconds for TLS's elliptic curves. While it
+/// lasts, nothing is lost but time.
 pub const CONNECT_TIME: Duration = Duration::from_secs(15);
+
+/// For the broker's name before that: embassy-net's resolver leaves a name server that does not answer after 15 s, and a board
+/// knows three.
+pub const FIND_TIME: Duration = Duration::from_secs(60);

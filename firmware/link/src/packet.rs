@@ -43,8 +43,14 @@ impl Code {
     pub const SUCCESS: Self = Self(0);
     /// Over a limit: the broker's, or that of the send buffer.
     pub const PACKET_TOO_LARGE: Self = Self(0x95);
+    /// As much as the broker lets one client have.
+    pub const QUOTA_EXCEEDED: Self = Self(0x97);
+    /// The broker keeps no messages.
+    pub const RETAIN_NOT_SUPPORTED: Self = Self(0x9A);
     /// Not even QoS 1.
     pub const QOS_NOT_SUPPORTED: Self = Self(0x9B);
+    /// Subscriptions to one topic each.
+    pub const WILDCARDS_NOT_SUPPORTED: Self = Self(0xA2);
 
     /// From 0x80 on.
     pub const fn is_failure(self) -> bool {
@@ -83,6 +89,7 @@ impl Code {
             0x9C => "use another server",
             0x9D => "server moved",
             0x9F => "connection rate exceeded",
+            0xA2 => "wildcard subscriptions not supported",
             _ => return None,
         })
     }
@@ -104,8 +111,8 @@ pub struct Limits {
     pub receive_maximum: u16,
     /// Octets of the largest packet that it takes.
     pub max_packet: u32,
-    /// 0 where it takes no QoS 1.
-    pub maximum_qos: u8,
+    /// What a node needs and the broker has not.
+    pub lacks: Option<Code>,
     /// Overrides the client's keep-alive, in seconds.
     pub keep_alive: Option<u16>,
 }
@@ -113,7 +120,14 @@ pub struct Limits {
 impl Limits {
     /// Where a CONNACK tells nothing.
     pub const NONE: Self =
-        Self { receive_maximum: u16::MAX, max_packet: u32::MAX, maximum_qos: 2, keep_alive: None };
+        Self { receive_maximum: u16::MAX, max_packet: u32::MAX, lacks: None, keep_alive: None };
+
+    /// The broker has `available`, 0 for nothing, of what it would refuse with `code`.
+    fn needs(&mut self, available: u8, code: Code) {
+        if available == 0 {
+            self.lacks = Some(code);
+        }
+    }
 }
 
 /// A packet that is not what the standard says; the connection has to end (section 4.13.1).
@@ -256,10 +270,12 @@ impl<'a> Reader<'a> {
             match property {
                 0x13 => limits.keep_alive = Some(self.u16()?),
                 0x21 => limits.receive_maximum = self.u16()?,
-                0x24 => limits.maximum_qos = self.u8()?,
+                0x24 => limits.needs(self.u8()?, Code::QOS_NOT_SUPPORTED),
+                0x25 => limits.needs(self.u8()?, Code::RETAIN_NOT_SUPPORTED),
                 0x27 => limits.max_packet = self.u32()?,
-                // Octets: payload format, information wanted, retain, wildcards, identifiers, shared subscriptions.
-                0x01 | 0x17 | 0x19 | 0x25 | 0x28 | 0x29 | 0x2A => _ = self.u8()?,
+                0x28 => limits.needs(self.u8()?, Code::WILDCARDS_NOT_SUPPORTED),
+                // Octets: payload format, information wanted, identifiers, shared subscriptions.
+                0x01 | 0x17 | 0x19 | 0x29 | 0x2A => _ = self.u8()?,
                 0x22 | 0x23 => _ = self.u16()?,
                 0x02 | 0x11 | 0x18 => _ = self.u32()?,
                 // Text and octets: client identifier, authentication, response information, server reference, reason.
@@ -552,8 +568,17 @@ mod tests {
         let length = body.len() as u8 - 3;
         let mut body = body;
         body[2] = length;
-        let limits = Limits { receive_maximum: 10, max_packet: 256, maximum_qos: 1, keep_alive: Some(30) };
+        let limits = Limits { receive_maximum: 10, max_packet: 256, lacks: None, keep_alive: Some(30) };
         assert_eq!(parse(0x20, &body), Ok(Packet::ConnAck { code: Code::SUCCESS, limits }));
+        for (property, code) in [
+            (0x24, Code::QOS_NOT_SUPPORTED),
+            (0x25, Code::RETAIN_NOT_SUPPORTED),
+            (0x28, Code::WILDCARDS_NOT_SUPPORTED),
+        ] {
+            let limits = Limits { lacks: Some(code), ..Limits::NONE };
+            let connack = [0, 0, 2, property, 0];
+            assert_eq!(parse(0x20, &connack), Ok(Packet::ConnAck { code: Code::SUCCESS, limits }));
+        }
         // Zero in flight or zero octets would forbid everything: protocol errors.
         assert_eq!(parse(0x20, &[0, 0, 3, 0x21, 0, 0]), Err(Malformed));
     }

@@ -94,8 +94,8 @@ impl<'s> Session<'s> {
         if code.is_failure() {
             return Err(Down::Refused(code));
         }
-        if limits.maximum_qos == 0 {
-            return Err(Down::Refused(Code::QOS_NOT_SUPPORTED));
+        if let Some(code) = limits.lacks {
+            return Err(Down::Lacking(code));
         }
         if let Some(seconds) = limits.keep_alive.filter(|seconds| *seconds > 0) {
             self.keep_alive = Duration::from_secs(seconds.into());

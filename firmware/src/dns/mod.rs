@@ -32,6 +32,8 @@ struct Tally {
     idle: Count,
     slow: Count,
     over_queries: Count,
+    over_turn: Count,
+    no_query: Count,
 }
 
 #[derive(Default)]
@@ -78,6 +80,8 @@ impl Server {
                 ("ended idle", &tally.idle),
                 ("ended slow", &tally.slow),
                 ("ended after too many queries", &tally.over_queries),
+                ("ended for others", &tally.over_turn),
+                ("ended without query", &tally.no_query),
             ];
             other.iter().try_for_each(|(name, count)| write!(f, ", {name} {}", count.0.get()))
         })

@@ -1,10 +1,12 @@
 //! DNS over TCP (RFC 7766): a few connections at a time, each with a task and buffers of its own; pipelined queries are
-//! answered in order, within limits on queries and time. A client that sends or reads too slowly loses its connection.
+//! answered in order, within limits on queries and time. A client that sends or reads too slowly loses its connection, as does
+//! one that sends what is no query; and while all places are taken, each is lent for a turn (RFC 7766 section 6.2.3 leaves
+//! that to a server), so that nobody keeps all of them.
 
 use embassy_futures::select::Either;
 use embassy_net::Stack;
 use embassy_net::tcp::{self, TcpSocket};
-use embassy_time::{Duration, TimeoutError, with_timeout};
+use embassy_time::{Duration, Instant, TimeoutError, with_timeout};
 use resolver_core::Transport;
 
 use super::Server;
@@ -39,6 +41,8 @@ pub(crate) async fn serve(
                 End::Idle => tally.idle.increment(),
                 End::Slow => tally.slow.increment(),
                 End::Enough => tally.over_queries.increment(),
+                End::Turn => tally.over_turn.increment(),
+                End::NoQuery => tally.no_query.increment(),
             }
             tally.open.set(tally.open.get() - 1);
         }
@@ -67,6 +71,10 @@ enum End {
     Slow,
     /// After as many queries as one connection may bring.
     Enough,
+    /// It lasted long, and nobody else found a place.
+    Turn,
+    /// With what gets no reply: shorter than a header, or a response.
+    NoQuery,
 }
 
 impl From<tcp::Error> for End {
@@ -84,12 +92,21 @@ impl From<TimeoutError> for End {
 impl Connection<'_, '_> {
     /// Serves it to its end. Each message is two octets of length and so many octets.
     async fn converse(&mut self) -> End {
+        let began = Instant::now().as_secs() as u32;
         for _ in 0..QUERIES {
             if let Err(end) = self.exchange().await {
                 return end;
             }
+            if self.is_crowded() && Instant::now().as_secs() as u32 - began >= TURN_SECONDS {
+                return End::Turn;
+            }
         }
         End::Enough
+    }
+
+    /// Whether all places are taken: nobody else can connect then, so nobody can tell whether somebody wants to.
+    fn is_crowded(&self) -> bool {
+        self.server.tally.open.get() == CONNECTIONS
     }
 
     async fn exchange(&mut self) -> Result<(), End> {
@@ -107,7 +124,7 @@ impl Connection<'_, '_> {
         let client = self.socket.remote_endpoint().ok_or(End::Closed)?.addr;
         let query = &self.query[..kept];
         let Some(answer) = self.server.answer(query, client, Transport::Tcp, &mut reply[..]) else {
-            return Ok(());
+            return Err(End::NoQuery);
         };
         // Most replies fit the socket's buffer and leave this one at once.
         with_timeout(HOLD, self.write(&reply[..answer])).await?
@@ -121,8 +138,7 @@ impl Connection<'_, '_> {
                 Ok(read) => return Ok(read?),
                 Err(TimeoutError) => {}
             }
-            let is_crowded = self.server.tally.open.get() == CONNECTIONS;
-            if is_crowded && second >= CROWDED_SECONDS {
+            if self.is_crowded() && second >= CROWDED_SECONDS {
                 break;
             }
         }
@@ -180,6 +196,9 @@ const QUERIES: u32 = 10_000;
 const IDLE_SECONDS: u32 = 10;
 /// The same while all places are taken, since there are few.
 const CROWDED_SECONDS: u32 = 2;
+/// How long a connection in use may last then, rounded to seconds: time for thousands of queries, and short enough that who
+/// asks again after a truncated reply over UDP gets in.
+const TURN_SECONDS: u32 = 10;
 /// How long a client may take to make room for a reply: others wait for their turn meanwhile.
 const HOLD: Duration = Duration::from_secs(2);
 /// How long one message may take in all, as at a gateway.

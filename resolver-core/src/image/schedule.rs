@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::feed::Position;
 use crate::time::Instant;
 
-/// Says when to save one zone: its first state as soon as it rests, later ones a pause apart.
+/// Says when to save one zone: its first state as soon as it rests, and soon even if it never does; later ones a pause apart.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     pause: Duration,
@@ -36,7 +36,7 @@ impl Schedule {
             // The first state is worth more than any later one.
             None => {
                 now.saturating_since(self.seen_at) >= REST.min(self.pause)
-                    || now.saturating_since(self.dirty_since) >= self.pause
+                    || now.saturating_since(self.dirty_since) >= FIRST.min(self.pause)
             }
         }
     }
@@ -49,3 +49,6 @@ impl Schedule {
 
 /// A zone that has not changed for so long is taken to rest.
 const REST: Duration = Duration::from_secs(2);
+/// A first state is not put off for longer, however often the zone changes: until it is saved, a restart without a broker has
+/// nothing to answer with.
+const FIRST: Duration = Duration::from_secs(10);

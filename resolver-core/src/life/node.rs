@@ -62,7 +62,10 @@ pub enum Heard {
     Own,
     /// Another one stands where the birth belongs (a late Will, or somebody else's): the birth is published again.
     Overwritten,
-    /// An authentic message ends this incarnation or is of a later one: only a new connection leads on.
+    /// An authentic message ends this incarnation, which lives: a Will that came late, or one that somebody repeats. Only a new
+    /// connection leads on.
+    Ended,
+    /// An authentic message is of a later incarnation: only a new connection leads on.
     Outdated,
 }
 
@@ -253,7 +256,7 @@ impl<'m> Life<'m> {
         }
         let mut result = self.judge(payload);
         match result {
-            Ok(Heard::Outdated) => {
+            Ok(Heard::Ended | Heard::Outdated) => {
                 self.birth_due = None;
                 self.beacon_due = None;
                 if self.reconnect_due.is_none() {
@@ -400,7 +403,7 @@ impl<'m> Life<'m> {
         message::verify(kind, region.as_str(), node.as_str(), &key.verifying_key(), payload)?;
         // The next Will goes beyond it.
         self.incarnation = claimed;
-        Ok(Heard::Outdated)
+        Ok(if ends_us { Heard::Ended } else { Heard::Outdated })
     }
 
     fn birth(&mut self, zone_count: usize, now: Instant, out: &mut [u8]) -> Option<Transmit> {

@@ -2,12 +2,14 @@
 
 use core::net::SocketAddr;
 
+use log::Level;
 use resolver_core::feed::follow::Link;
 #[cfg(feature = "steering")]
 use resolver_core::life::Orders;
 use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString, Vitals};
 use resolver_core::{Feed, Instant, View};
 
+use super::pace::Pace;
 use crate::{Event, Request, RetainHandling, Will};
 
 /// Room for a node's own messages: a certificate with a handful of regions and services (some 400 octets), as much again
@@ -23,6 +25,9 @@ pub(super) struct OwnLife<'m> {
     topic: NodeTopicString,
     listening: Listening,
     unfit: u64,
+    overwritten: Pace,
+    outdated: Pace,
+    refused: Pace,
 }
 
 /// Whether the node's own topic is subscribed to: before the birth, which would overwrite the only sign that this
@@ -36,7 +41,16 @@ enum Listening {
 
 impl<'m> OwnLife<'m> {
     pub(super) fn new(life: Life<'m>, out: &'m mut [u8]) -> Self {
-        Self { life, out, topic: NodeTopicString::new(), listening: Listening::No, unfit: 0 }
+        Self {
+            life,
+            out,
+            topic: NodeTopicString::new(),
+            listening: Listening::No,
+            unfit: 0,
+            overwritten: Pace::default(),
+            outdated: Pace::default(),
+            refused: Pace::default(),
+        }
     }
 
     pub(super) fn counters(&self) -> LifeCounters {
@@ -52,12 +66,35 @@ impl<'m> OwnLife<'m> {
                 match self.life.handle_message(topic, payload, now) {
                     Err(NodeError::Topic) => return false,
                     Ok(Heard::Own) => {}
-                    Ok(Heard::Overwritten) => log::info!("another message stands where our birth belongs"),
-                    Ok(Heard::Outdated) => log::warn!(
-                        "a later message of this node's own key is there: see whether another node has its key; \
-                         connecting anew to go beyond it"
+                    // Anybody whom the broker lets write there can cause these.
+                    Ok(Heard::Overwritten) => self.overwritten.log(
+                        Level::Info,
+                        now,
+                        format_args!("another message stands where our birth belongs"),
                     ),
-                    Err(error) => log::warn!("somebody else writes on our topic: {error}"),
+                    Ok(Heard::Ended) => self.outdated.log(
+                        Level::Warn,
+                        now,
+                        format_args!(
+                            "our own end is told while we live, by a late Will or by somebody who repeats one: if it goes \
+                             on, let nobody else write there (the broker's access list); connecting anew to go beyond it"
+                        ),
+                    ),
+                    Ok(Heard::Outdated) => self.outdated.log(
+                        Level::Warn,
+                        now,
+                        format_args!(
+                            "a later message of ours is told, as after this board's flash was erased or the board was \
+                             replaced: if it was not, another node has its key; connecting anew to go beyond it"
+                        ),
+                    ),
+                    Err(error) => self.refused.log(
+                        Level::Warn,
+                        now,
+                        format_args!(
+                            "somebody else writes on our topic ({error}): let nobody do so, by the broker's access list"
+                        ),
+                    ),
                 }
                 return true;
             }

@@ -11,6 +11,7 @@
 //! the fleet, too, if this was built to steer (feature `steering`).
 
 mod life;
+mod pace;
 #[cfg(feature = "steering")]
 mod steering;
 
@@ -22,7 +23,7 @@ use resolver_core::life::{Life, LifeCounters, Vitals};
 use resolver_core::{Feed, Instant, View};
 
 use crate::follow::{Follower, Refusals};
-use crate::{Event, Request, User, Will};
+use crate::{Code, Event, Request, User, Will};
 use life::OwnLife;
 
 pub use life::NOTICE;
@@ -103,12 +104,10 @@ impl User for Node<'_, '_> {
             Event::Up => log::info!("connected to the broker"),
             Event::Down(reason) => log::warn!("{reason}"),
             Event::SubscriptionRefused(code) => {
-                log::error!("the broker does not let this node subscribe ({code}): see its access list");
+                log::error!("the broker does not let this node subscribe ({code}): {}", remedy(*code));
             }
             Event::Refused { code, .. } => {
-                log::error!(
-                    "the broker does not take what this node publishes ({code}): see its access list"
-                );
+                log::error!("the broker does not take what this node publishes ({code}): {}", remedy(*code));
             }
             Event::Message { .. } | Event::Acked(_) => {}
         }
@@ -187,5 +186,14 @@ impl User for Node<'_, '_> {
 
     fn will(&mut self) -> Option<Will<'_>> {
         self.life.as_mut()?.will()
+    }
+}
+
+/// What to do at the broker.
+fn remedy(code: Code) -> &'static str {
+    match code {
+        Code::PACKET_TOO_LARGE => "raise its limit on packets",
+        Code::QUOTA_EXCEEDED => "raise its quotas",
+        _ => "see its access list",
     }
 }

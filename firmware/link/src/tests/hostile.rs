@@ -122,6 +122,21 @@ fn garbage_and_truncated_packets_end_a_connection_and_nothing_else() {
     }
 }
 
+#[test]
+fn a_broker_without_what_a_node_needs_is_told_so() {
+    for (property, code) in [(0x24, 0x9B), (0x25, 0x9A), (0x28, 0xA2)] {
+        let (listener, address) = listen();
+        let desk = Desk::default();
+        drive(address, settings("n1"), Security::Plain, &desk, async {
+            let script = |_| [0x20, 5, 0, 0, 2, property, 0].to_vec();
+            let serving = serve(TcpListener::from_std(listener).unwrap(), script);
+            let down = desk.await_seen(1, |seen| matches!(seen, Seen::Down(_)));
+            embassy_futures::select::select(serving, down).await;
+        });
+        assert_eq!(desk.0.seen.borrow()[..], [Seen::Down(Down::Lacking(Code(code)))]);
+    }
+}
+
 /// Makes connection after connection without pause.
 fn drive_sessions(address: SocketAddr, many: usize, desk: &Desk, beside: impl Future<Output = ()>) {
     let mut receive = std::vec![0; 512];
