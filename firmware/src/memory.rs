@@ -198,7 +198,8 @@ pub(crate) struct SteeringMemory {
 
 #[cfg(feature = "steering")]
 impl SteeringMemory {
-    /// Panics if called twice: there is one.
+    /// Panics if called twice: there is one. Some of it is made on the stack first, which is not to stay that deep.
+    #[inline(never)]
     pub(crate) fn take() -> Self {
         let RegistryMemory { nodes, endpoints, services, regions, index } = REGISTRY_MEMORY.take();
         Self {
