@@ -42,7 +42,7 @@ impl<'s> Resolution<'s, '_, '_> {
         if !STEERS {
             return Some(self.cannot_steer());
         }
-        let mut octets = [0; MAX_STEERING];
+        let mut octets = SteeringOctets::new();
         let steering = read_steering(rrset, &mut octets)?;
         if let Some(encloser) = place.encloser
             && subject.name.label_count() > encloser + 1
@@ -123,7 +123,7 @@ impl<'s> Resolution<'s, '_, '_> {
             rrset.ttl = rrset.ttl.min(ttl);
             return self.sections.put_unsigned(Section::Answer, subject.owner(), rrset).map(|()| true);
         }
-        let mut octets = [0; MAX_STEERING];
+        let mut octets = SteeringOctets::new();
         let steering = store.rrset(owner, Rtype::STEER).and_then(|rrset| read_steering(rrset, &mut octets));
         let Some(steering) = steering else { return Ok(false) };
         let mut choice = Choice::new();
@@ -188,7 +188,7 @@ impl<'s> Resolution<'s, '_, '_> {
         if !STEERS {
             return Some(self.cannot_steer());
         }
-        let mut octets = [0; MAX_STEERING];
+        let mut octets = SteeringOctets::new();
         let steering = read_steering(rrset, &mut octets)?;
         match self.node_at(subject.name, &steering) {
             Some(node) => Some(self.put_node(subject, node, rrset.ttl)),
@@ -368,13 +368,21 @@ pub(crate) fn owner_of(view: &View<'_>, home: ZoneId, name: &[u8]) -> Option<Own
 }
 
 /// The first RDATA, copied to `octets`; `None` if it is of another version. (Lower versions stand first.)
-pub(crate) fn read_steering<'o>(
-    rrset: RRset<'_>,
-    octets: &'o mut [u8; MAX_STEERING],
-) -> Option<Steering<'o>> {
-    let len = rrset.rdatas().next()?.copy_to(octets)?;
-    Steering::read(&octets[..len]).ok()
+pub(crate) fn read_steering<'o>(rrset: RRset<'_>, octets: &'o mut SteeringOctets) -> Option<Steering<'o>> {
+    let rdata = rrset.rdatas().next()?;
+    while octets.len() < rdata.len() {
+        let missing = rdata.len() - octets.len();
+        octets.extend_from_slice(&BLANK[..missing.min(BLANK.len())]).ok()?;
+    }
+    rdata.copy_to(octets)?;
+    Steering::read(octets).ok()
 }
+
+/// Room for RDATA of a steered name; empty at first, since clearing all of it would take a twentieth of an answer's time.
+pub(crate) type SteeringOctets = heapless::Vec<u8, MAX_STEERING>;
+
+/// Most RDATA have no more.
+const BLANK: [u8; 32] = [0; 32];
 
 /// The feature `steering`. What is left out without it is some 9 KB of a board's flash.
 const STEERS: bool = cfg!(feature = "steering");
