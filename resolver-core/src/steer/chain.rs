@@ -378,7 +378,8 @@ impl Choice {
             if is_out {
                 return;
             }
-            (distances.pop(), self.endpoints.pop());
+            distances.pop();
+            self.endpoints.pop();
         }
         let mut place = distances.len();
         while let Some(before) = place.checked_sub(1)
