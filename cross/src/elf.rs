@@ -17,6 +17,8 @@ pub(crate) struct Executable {
     needed: usize,
     /// Segments loaded: (address at run time, octets in the file, octets in memory).
     segments: Vec<(u64, u64, u64)>,
+    /// Names and sizes of what the symbol table knows, mangled.
+    symbols: Vec<(String, u64)>,
     code: Option<Code>,
     size: usize,
 }
@@ -63,6 +65,11 @@ impl Executable {
             .sum()
     }
 
+    /// Octets of the largest thing whose symbol has `part` in its name.
+    pub(crate) fn symbol_size(&self, part: &str) -> Option<u64> {
+        self.symbols.iter().filter(|(name, _)| name.contains(part)).map(|&(_, size)| size).max()
+    }
+
     /// Its instructions; `None` if it does not tell which they are.
     pub(crate) fn code(&self) -> Option<&Code> {
         self.code.as_ref()
@@ -89,6 +96,7 @@ impl Executable {
             interpreter: false,
             needed: 0,
             segments: Vec::new(),
+            symbols: file.symbols().unwrap_or_default(),
             code: file.code(),
             size: bytes.len(),
         };
@@ -134,6 +142,9 @@ const MACHINE_AARCH64: u16 = 183;
 const SEGMENT_LOAD: u64 = 1;
 const SEGMENT_DYNAMIC: u64 = 2;
 const SEGMENT_INTERPRETER: u64 = 3;
+const SECTION_SYMBOLS: u64 = 2;
+/// Of files of 32 bits.
+const SYMBOL_LEN: u64 = 16;
 const DYNAMIC_END: u64 = 0;
 const DYNAMIC_NEEDED: u64 = 1;
 
@@ -156,6 +167,27 @@ impl Fields<'_> {
 
     fn word_len(&self) -> usize {
         if self.wide { 8 } else { 4 }
+    }
+
+    /// What the symbol table says, of files of 32 bits; none if there is none.
+    fn symbols(&self) -> Option<Vec<(String, u64)>> {
+        if self.wide {
+            return None;
+        }
+        let (table, entry_len, entries) = (self.word(32)?, self.number(46, 2)?, self.number(48, 2)?);
+        let section = |number: u64| usize::try_from(table.checked_add(number.checked_mul(entry_len)?)?).ok();
+        let of_kind =
+            |number: &u64| section(*number).and_then(|at| self.number(at + 4, 4)) == Some(SECTION_SYMBOLS);
+        let at = section((0..entries).find(of_kind)?)?;
+        let (start, length, names) = (self.word(at + 16)?, self.word(at + 20)?, self.number(at + 24, 4)?);
+        let names = self.word(section(names)? + 16)?;
+        let symbol = |number: u64| {
+            let at = usize::try_from(start + number * SYMBOL_LEN).ok()?;
+            let name = usize::try_from(names + self.number(at, 4)?).ok()?;
+            let name = self.bytes.get(name..)?.split(|&octet| octet == 0).next()?;
+            Some((String::from_utf8_lossy(name).into_owned(), self.word(at + 8)?))
+        };
+        Some((0..length / SYMBOL_LEN).filter_map(symbol).collect())
     }
 
     /// The section called `.text`.

@@ -209,7 +209,7 @@ fn boards(run: &mut Run) -> Result<(), Error> {
     }
     // As it is developed, with messages of panics; all of them are compiled so below.
     run.check(&mut Board::ALL[0].cargo("build"))?;
-    for board in &Board::ALL {
+    for board in Board::images() {
         run.check(board.cargo("clippy").args(["--", "-D", "warnings"]))?;
         if run.check(&mut board.shipping())? {
             board.keep()?;
@@ -296,14 +296,12 @@ const FIRMWARE: &str = "firmware/Cargo.toml";
 const DATA: &str = "../shared/data";
 
 /// Files of end-to-end tests that a board has no part in, and why.
-const NOT_OF_A_BOARD: [(&str, &str); 7] = [
+const NOT_OF_A_BOARD: [(&str, &str); 5] = [
     ("command", "the gateway's program, its command line and its files"),
     ("full_disk", "the disk of an origin, filled with more than a board has room for"),
     ("harness", "the harness itself"),
     ("presentation", "what zone files say, in an origin"),
     ("processes", "what Linux gives and asks of a process"),
-    ("services", "checks of services, and orders, which a board does not hear"),
-    ("steering", "steered names, which a board does not answer yet"),
 ];
 
 /// Tests at the same time, each with a board or two.

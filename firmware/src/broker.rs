@@ -29,16 +29,23 @@ pub(crate) struct Broker {
     pub(crate) settings: provision::Broker<'static>,
     /// The node's name.
     pub(crate) name: &'static str,
+    /// It offers services: others are to know soon if it is cut off.
+    pub(crate) is_steered_to: bool,
     /// Who it is to others; without, it is anonymous.
     pub(crate) proven: Option<Proven>,
     pub(crate) buffers: &'static mut LinkBuffers,
     pub(crate) entropy: EntropySource,
+    /// Serial numbers of certificates that hold no more.
+    #[cfg(feature = "steering")]
+    pub(crate) revoked: &'static mut fingerpost_link::node::RevokedMemory,
 }
 
 /// Keeps the connection up for ever.
 #[embassy_executor::task]
 pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static State) -> ! {
-    let Broker { settings, name, proven, buffers, mut entropy } = broker;
+    let Broker { settings, name, is_steered_to, proven, buffers, mut entropy, .. } = broker;
+    #[cfg(feature = "steering")]
+    let belief = proven.as_ref().and_then(Proven::belief);
     let LinkBuffers { socket_receive, socket_send, receive, send, notice, tls } = buffers;
     // A birth says where the node is.
     let Either::First(()) = alive(Task::Broker, stack.wait_config_up()).await;
@@ -48,6 +55,10 @@ pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static S
         Some(life) => Node::enrolled(state.shared(), life, notice),
         None => Node::anonymous(state.shared()),
     };
+    #[cfg(feature = "steering")]
+    if let Some(belief) = belief {
+        node = node.following(belief, broker.revoked);
+    }
     let mut entropy = Random(entropy);
     let Some(security) = security(&settings, tls, &mut entropy) else {
         // As without a block: what was served before the last power cut is served still.
@@ -58,8 +69,9 @@ pub(crate) async fn run(stack: Stack<'static>, broker: Broker, state: &'static S
     // It has room for the longest name.
     let _ = write!(client_id, "{CLIENT_ID}{name}");
     let login = settings.login.map(|login| Login { user: login.username, password: login.password.0 });
+    let keep_alive = if is_steered_to { STEERED_KEEP_ALIVE } else { KEEP_ALIVE };
     let mut link = Link::new(
-        Settings { client_id: &client_id, login, keep_alive: KEEP_ALIVE },
+        Settings { client_id: &client_id, login, keep_alive },
         security,
         Memory { receive, send },
         seed,
@@ -194,6 +206,9 @@ impl rand_core::CryptoRng for Random {}
 const CLIENT_ID: &str = "fingerpost-";
 /// As a gateway's: a dead board is noticed after half as much again, a dead broker after this.
 const KEEP_ALIVE: time::Duration = time::Duration::from_secs(15);
+/// A broker gives up a client after half as long again. A second more than a gateway's, since a board may be busy for two with its
+/// flash.
+const STEERED_KEEP_ALIVE: time::Duration = time::Duration::from_secs(3);
 /// The link's times for a name and for TCP.
 const FIND: Duration = Duration::from_secs(FIND_TIME.as_secs());
 const CONNECT: Duration = Duration::from_secs(CONNECT_TIME.as_secs());

@@ -29,17 +29,27 @@ pub(crate) enum Task {
     Keep,
     /// DNS over UDP.
     Udp,
+    /// Probes of other nodes.
+    #[cfg(feature = "steering")]
+    Probe,
     /// DNS over TCP, each connection's.
     Tcp(usize),
 }
 
 impl Task {
-    const COUNT: usize = 4 + CONNECTIONS;
+    const COUNT: usize = 4 + CONNECTIONS + cfg!(feature = "steering") as usize;
 
     fn all() -> impl Iterator<Item = Self> {
-        [Self::Network, Self::Broker, Self::Keep, Self::Udp]
-            .into_iter()
-            .chain((0..CONNECTIONS).map(Self::Tcp))
+        [
+            Self::Network,
+            Self::Broker,
+            Self::Keep,
+            Self::Udp,
+            #[cfg(feature = "steering")]
+            Self::Probe,
+        ]
+        .into_iter()
+        .chain((0..CONNECTIONS).map(Self::Tcp))
     }
 
     fn index(self) -> usize {
@@ -49,6 +59,8 @@ impl Task {
             Self::Keep => 2,
             Self::Udp => 3,
             Self::Tcp(connection) => 4 + connection % CONNECTIONS,
+            #[cfg(feature = "steering")]
+            Self::Probe => 4 + CONNECTIONS,
         }
     }
 }

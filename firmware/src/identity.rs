@@ -3,14 +3,25 @@
 use core::fmt::Write as _;
 
 use ed25519_dalek::SigningKey;
+#[cfg(feature = "steering")]
+use ed25519_dalek::VerifyingKey;
 use embassy_net::Stack;
 use fingerpost_link::node::Addresses;
+#[cfg(feature = "steering")]
+use fingerpost_link::node::Belief;
 use heapless::{String, Vec};
 use resolver_core::life::message::{MAX_RESET, MAX_SERVICES, MAX_SOFTWARE};
 use resolver_core::life::{
     Announcement, Identifier, Identity, Life, NodeError, Place, Service, Settings, printable,
 };
 use resolver_core::provision::Block;
+#[cfg(feature = "steering")]
+use resolver_core::{
+    Registry,
+    life::message::parse_certificate,
+    provision::limits::{KEY_LEN, MAX_OPERATORS, MAX_REGIONS},
+    registry,
+};
 use static_cell::StaticCell;
 
 use crate::memory::PAYLOAD_LIMIT;
@@ -25,6 +36,8 @@ pub(crate) struct Proven {
     port: u16,
     /// Higher with each start.
     boot: u64,
+    #[cfg(feature = "steering")]
+    belief: Option<Belief<'static>>,
 }
 
 impl Proven {
@@ -58,9 +71,24 @@ impl Proven {
                 }
             }
         }
-        let place = block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude });
+        let place = place(block);
         let payload_limit = block.payload_limit.min(PAYLOAD_LIMIT as u32);
-        Some(Self { identity, services, place, payload_limit, port: block.port, boot })
+        Some(Self {
+            identity,
+            services,
+            place,
+            payload_limit,
+            port: block.port,
+            boot,
+            #[cfg(feature = "steering")]
+            belief: belief(block, node, region),
+        })
+    }
+
+    /// Whom it believes, if it steers to anybody.
+    #[cfg(feature = "steering")]
+    pub(crate) fn belief(&self) -> Option<Belief<'static>> {
+        self.belief
     }
 
     /// Its life under the addresses that it has now. Panics if called twice: a node is born once.
@@ -86,4 +114,49 @@ impl Proven {
         life.map_err(|error| log::error!("enrolment: {error}: nobody hears of this node; enrol it again"))
             .ok()
     }
+}
+
+/// Where the block says that the board is.
+fn place(block: &Block<'_>) -> Option<Place> {
+    block.position.map(|at| Place { latitude: at.latitude, longitude: at.longitude })
+}
+
+/// What is known of other nodes: nothing yet. The board's own name and place are those of `block`, if it is enrolled.
+#[cfg(feature = "steering")]
+#[inline(never)]
+pub(crate) fn registry(
+    block: Option<&Block<'_>>,
+    memory: registry::Memory<'static>,
+    seed: u64,
+) -> Registry<'static> {
+    let own = block.filter(|block| block.enrolment.is_some());
+    let settings = registry::Settings {
+        node: own.and_then(|block| Identifier::new(block.name)),
+        region: own.and_then(|block| Identifier::new(block.region)),
+        place: own.and_then(place),
+        ..registry::Settings::default()
+    };
+    Registry::new(memory, &settings, seed)
+}
+
+/// Whom `block` says to believe, if anybody. Panics if called twice: there is one block.
+#[cfg(feature = "steering")]
+fn belief(
+    block: &Block<'static>,
+    node: Identifier<'static>,
+    region: Identifier<'static>,
+) -> Option<Belief<'static>> {
+    static OPERATORS: StaticCell<Vec<VerifyingKey, MAX_OPERATORS>> = StaticCell::new();
+    static REGIONS: StaticCell<Vec<Identifier<'static>, MAX_REGIONS>> = StaticCell::new();
+    let steering = block.steering?;
+    let keys = steering.operators.chunks(KEY_LEN).filter_map(|octets| octets.try_into().ok());
+    let operators = OPERATORS.init(keys.filter_map(|octets| VerifyingKey::from_bytes(octets).ok()).collect());
+    let regions = REGIONS.init(match steering.regions {
+        "" => core::iter::once(region).collect(),
+        // `*` is no identifier: any.
+        names => names.split(',').filter_map(Identifier::new).collect(),
+    });
+    let certificate = block.enrolment.and_then(|enrolment| parse_certificate(enrolment.certificate).ok());
+    let certificate = certificate.map_or(0, |certificate| certificate.serial);
+    Some(Belief { operators, regions, root: block.broker.root, node, certificate })
 }

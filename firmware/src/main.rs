@@ -10,6 +10,7 @@
 //!    broker     │                     link ◄─► node: feed, life ──┐
 //!               │                                                 ▼
 //!    dns        udp, tcp ──────────────────────► Responder ──►  View  ◄──► keep: flash
+//!    probe      udp: how far other nodes are ──────────────────► ▲
 //! ```
 //!
 //! One thread, no preemption: what is shared needs no lock, only that nobody keeps it over an `await`. There is no
@@ -28,6 +29,8 @@ mod last_words;
 mod logging;
 mod memory;
 mod net;
+#[cfg(feature = "steering")]
+mod probe;
 mod report;
 mod settings;
 mod stack;
@@ -43,6 +46,14 @@ use resolver_core::provision::{Block, Zone};
 use resolver_core::records::Memory;
 use resolver_core::{Feed, View};
 use static_cell::StaticCell;
+#[cfg(feature = "steering")]
+use {
+    fingerpost_link::node::{RevokedMemory, Steering},
+    memory::SteeringMemory,
+    resolver_core::distance::Edge,
+    resolver_core::prober::Prober,
+    resolver_core::registry,
+};
 
 use board::{Entropy, Parts};
 use broker::Broker;
@@ -91,7 +102,17 @@ fn launch(
 
     let Buffers { records, feed, network: resources, udp, udp_queues, tcp, link, shared } = Buffers::take();
     let block = settings::read();
-    let state = state(block.as_ref(), records, feed, &kept, &mut entropy);
+    #[cfg(feature = "steering")]
+    let SteeringMemory { registry, edges, probes } = SteeringMemory::take();
+    let state = state(
+        block.as_ref(),
+        records,
+        feed,
+        #[cfg(feature = "steering")]
+        (registry, edges),
+        &kept,
+        &mut entropy,
+    );
     let port = block.as_ref().map_or(DNS_PORT, |block| block.port);
     let server = &*SERVER.init(dns::Server::new(&state.view, port));
 
@@ -104,6 +125,10 @@ fn launch(
         executor::spawn(spawner, dns::tcp::serve(stack, server, place, shared, buffers));
     }
     if let Some(block) = &block {
+        #[cfg(feature = "steering")]
+        if let Some(zone) = block.zones.first() {
+            probe::start(spawner, stack, state, block, &zone.apex, probes, entropy.seed());
+        }
         connect(spawner, stack, block, kept.boots, link, entropy, state);
         keep(spawner, kept, state, shared);
     }
@@ -115,6 +140,7 @@ fn state(
     block: Option<&Block<'static>>,
     records: Memory<'static>,
     feed: FeedMemory<'static>,
+    #[cfg(feature = "steering")] (registry, edges): (registry::Memory<'static>, &'static mut [Edge]),
     kept: &Kept,
     entropy: &mut board::EntropySource,
 ) -> &'static State {
@@ -122,7 +148,16 @@ fn state(
     let root = block.map_or("", |block| block.broker.root);
     let state = STATE.init_with(|| {
         let feed = Feed::new(feed, root, payload_limit(block), entropy.seed());
-        State::new(feed, View::new(records, entropy.seed()))
+        let view = View::new(records, entropy.seed());
+        #[cfg(feature = "steering")]
+        let view = view.with_registry(identity::registry(block, registry, entropy.seed()));
+        State::new(
+            feed,
+            view,
+            #[cfg(feature = "steering")]
+            // All nodes are probed, whoever is near whom.
+            Steering::new(Prober::new(edges, &mut [], entropy.seed(), state::now())),
+        )
     });
     for zone in block.into_iter().flat_map(|block| &block.zones) {
         follow(state, zone, kept);
@@ -140,8 +175,19 @@ fn connect(
     entropy: board::EntropySource,
     state: &'static State,
 ) {
+    #[cfg(feature = "steering")]
+    static REVOKED: StaticCell<RevokedMemory> = StaticCell::new();
     let proven = Proven::of(block, boots);
-    let broker = Broker { settings: block.broker.clone(), name: block.name, proven, buffers, entropy };
+    let broker = Broker {
+        settings: block.broker.clone(),
+        name: block.name,
+        is_steered_to: !block.services.is_empty(),
+        proven,
+        buffers,
+        entropy,
+        #[cfg(feature = "steering")]
+        revoked: REVOKED.init_with(RevokedMemory::new),
+    };
     executor::spawn(spawner, broker::run(stack, broker, state));
 }
 

@@ -13,6 +13,11 @@ use resolver_core::feed::{FeedMemory, ZoneFeed};
 use resolver_core::image::{CHECKSUM, MAX_HEAD};
 use resolver_core::provision::limits;
 use resolver_core::records::{Cell, IndexSlot, Memory, ZoneSlot};
+#[cfg(feature = "steering")]
+use resolver_core::{
+    distance::Edge,
+    registry::{self, EndpointSlot, NodeSlot, RegionSlot, Registry, ServiceSlot},
+};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Cells: 2 for an owner with one A RRset, and a third as much again for larger ones; for 1,000 RRsets.
@@ -65,8 +70,8 @@ const TCP_SEND: usize = 1_460;
 /// The longest reply over TCP: an RRset as large as a message of the feed can bring, with question and OPT.
 const TCP_REPLY: usize = PAYLOAD_LIMIT + 512;
 
-/// Sockets: DHCP, looking up the broker, DNS over UDP both ways, each connection of DNS over TCP, the broker.
-const SOCKETS: usize = 5 + CONNECTIONS;
+/// Sockets: DHCP, looking up the broker, DNS over UDP both ways, each connection of DNS over TCP, the broker, probes.
+const SOCKETS: usize = 5 + CONNECTIONS + cfg!(feature = "steering") as usize;
 
 /// The longest topic whose messages fit beside the largest payload: root and zone name of 100 octets each, whatever is
 /// escaped in them. A longer one takes from the payload: the broker is told the sum.
@@ -95,6 +100,33 @@ const SHARED: usize = {
 /// See `SHARED`.
 pub(crate) type SharedBuffer = Mutex<NoopRawMutex, &'static mut [u8; SHARED]>;
 
+/// Nodes that steered names may point to, each with a service or, of these, fewer nodes with several. The own one is among them.
+#[cfg(feature = "steering")]
+const NODES: usize = 64;
+
+/// Services and regions by name, and heads of chains of nodes.
+#[cfg(feature = "steering")]
+const NAMES: usize = 8;
+#[cfg(feature = "steering")]
+const CHAINS: usize = 16;
+
+/// Probes that wait for an answer. The budget is one a second; but a broker's end brings the Wills of all, to be checked so many
+/// at a time.
+#[cfg(feature = "steering")]
+pub(crate) const PROBES: usize = 8;
+
+/// Queries that wait for the stack: three of the longest names. What finds no room is not sent, and its turn comes again.
+#[cfg(feature = "steering")]
+const PROBE_SEND: usize = 1_024;
+
+/// The longest reply without EDNS, and one more that waits behind it.
+#[cfg(feature = "steering")]
+const PROBE_RECEIVE: usize = 1_024;
+
+/// What 64 nodes and their endpoints may take: `cargo x bench board-size` looks for it by its name.
+#[cfg(feature = "steering")]
+const _: () = assert!(size_of::<RegistryMemory>() + size_of::<Registry<'_>>() <= 16 * 1024);
+
 /// What the network stack keeps about sockets.
 pub(crate) type NetworkResources = StackResources<SOCKETS>;
 
@@ -117,6 +149,71 @@ static TCP_BUFFERS: ConstStaticCell<[TcpBuffers; CONNECTIONS]> =
 static LINK_BUFFERS: ConstStaticCell<LinkBuffers> = ConstStaticCell::new(LinkBuffers::EMPTY);
 static SHARED_MEMORY: ConstStaticCell<[u8; SHARED]> = ConstStaticCell::new([0; SHARED]);
 static SHARED_BUFFER: StaticCell<SharedBuffer> = StaticCell::new();
+
+#[cfg(feature = "steering")]
+static REGISTRY_MEMORY: ConstStaticCell<RegistryMemory> = ConstStaticCell::new(RegistryMemory::EMPTY);
+// Empty edges and queues are not all zero.
+#[cfg(feature = "steering")]
+static EDGE_MEMORY: StaticCell<[Edge; NODES]> = StaticCell::new();
+#[cfg(feature = "steering")]
+static PROBE_BUFFERS: StaticCell<ProbeBuffers> = StaticCell::new();
+
+/// For what is known of other nodes.
+#[cfg(feature = "steering")]
+struct RegistryMemory {
+    nodes: [NodeSlot; NODES],
+    endpoints: [EndpointSlot; NODES],
+    services: [ServiceSlot; NAMES],
+    regions: [RegionSlot; NAMES],
+    index: [registry::Link; CHAINS],
+}
+
+#[cfg(feature = "steering")]
+impl RegistryMemory {
+    const EMPTY: Self = Self {
+        nodes: [const { NodeSlot::EMPTY }; NODES],
+        endpoints: [const { EndpointSlot::EMPTY }; NODES],
+        services: [const { ServiceSlot::EMPTY }; NAMES],
+        regions: [const { RegionSlot::EMPTY }; NAMES],
+        index: [registry::Link::NONE; CHAINS],
+    };
+}
+
+/// For probes of other nodes.
+#[cfg(feature = "steering")]
+pub(crate) struct ProbeBuffers {
+    pub(crate) receive: [u8; PROBE_RECEIVE],
+    pub(crate) send: [u8; PROBE_SEND],
+    pub(crate) receive_queue: [PacketMetadata; PROBES],
+    pub(crate) send_queue: [PacketMetadata; PROBES],
+}
+
+/// What a node that steers has besides.
+#[cfg(feature = "steering")]
+pub(crate) struct SteeringMemory {
+    pub(crate) registry: registry::Memory<'static>,
+    pub(crate) edges: &'static mut [Edge],
+    pub(crate) probes: &'static mut ProbeBuffers,
+}
+
+#[cfg(feature = "steering")]
+impl SteeringMemory {
+    /// Panics if called twice: there is one. Some of it is made on the stack first, which is not to stay that deep.
+    #[inline(never)]
+    pub(crate) fn take() -> Self {
+        let RegistryMemory { nodes, endpoints, services, regions, index } = REGISTRY_MEMORY.take();
+        Self {
+            registry: registry::Memory { nodes, endpoints, services, regions, index },
+            edges: EDGE_MEMORY.init_with(|| [Edge::EMPTY; NODES]),
+            probes: PROBE_BUFFERS.init_with(|| ProbeBuffers {
+                receive: [0; PROBE_RECEIVE],
+                send: [0; PROBE_SEND],
+                receive_queue: [PacketMetadata::EMPTY; PROBES],
+                send_queue: [PacketMetadata::EMPTY; PROBES],
+            }),
+        }
+    }
+}
 
 /// For the connection to the broker.
 pub(crate) struct LinkBuffers {

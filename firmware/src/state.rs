@@ -6,6 +6,8 @@ use core::fmt;
 
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
+#[cfg(feature = "steering")]
+use fingerpost_link::node::Steering;
 use fingerpost_link::node::{Addresses, Shared};
 use resolver_core::feed::follow::Phase;
 use resolver_core::{Feed, Instant, View};
@@ -24,10 +26,17 @@ pub(crate) struct State {
     pub(crate) addresses: RefCell<Addresses>,
     /// Tells the connection's task that `rest` was cleared, or that `addresses` are others.
     pub(crate) wake: Signal<NoopRawMutex, ()>,
+    /// How far other nodes are, and what came in of them.
+    #[cfg(feature = "steering")]
+    pub(crate) steering: Steering<'static>,
 }
 
 impl State {
-    pub(crate) fn new(feed: Feed<'static>, view: View<'static>) -> Self {
+    pub(crate) fn new(
+        feed: Feed<'static>,
+        view: View<'static>,
+        #[cfg(feature = "steering")] steering: Steering<'static>,
+    ) -> Self {
         Self {
             feed: RefCell::new(feed),
             view: RefCell::new(view),
@@ -35,6 +44,8 @@ impl State {
             load: Cell::new(0),
             addresses: RefCell::new(Addresses::new()),
             wake: Signal::new(),
+            #[cfg(feature = "steering")]
+            steering,
         }
     }
 
@@ -66,7 +77,15 @@ impl State {
     /// What the connection's task has of it.
     pub(crate) fn shared(&'static self) -> Shared<'static, 'static> {
         let Self { feed, view, rest, load, addresses, .. } = self;
-        Shared { feed, view, rest, load, addresses }
+        Shared {
+            feed,
+            view,
+            rest,
+            load,
+            addresses,
+            #[cfg(feature = "steering")]
+            steering: &self.steering,
+        }
     }
 }
 

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tests::dns::update::Outcome;
 use tests::dns::{Client, Connection, Question, Update, malformed, rtype};
-use tests::fleet::{NodeKind, address_of, converge};
+use tests::fleet::puppets::{self, Offer};
+use tests::fleet::{NodeKind, Operator, address_of, converge, steering_rdata};
+use tests::mqtt::Probe;
 use tests::reference::{Reference, ReferenceKind};
 use tests::signing::{Denial, sign};
 use tests::survey::Survey;
-use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone};
+use tests::{Broker, BrokerKind, Node, Origin, Scratch, Zone, eventually};
 
 const APEX: &str = "variety.example.";
 
@@ -194,6 +196,107 @@ fn about_odd_queries() {
     let cases = malformed::cases().into_iter().flatten().map(|case| case.packet);
     messages.extend(cases.filter(|packet| packet.len() <= 512));
     assert!(site.assert_same_replies(messages.into_iter()) > 100);
+}
+
+/// Names whose answers follow from what is known of the nodes and from the query alone: clients that are told apart are those that
+/// the query names. Nobody can be measured, so that both know the same of all.
+#[test]
+fn about_steered_names() {
+    let names = [
+        ("all", "web"),
+        ("some", "web nearest=20ms count=5 else=nodata"),
+        ("one", "web nearest=80ms weight ecs count=1"),
+        ("loaded", "web load=50% weight ecs count=3"),
+        ("post", "mail count=4 else=name:backup"),
+        ("fenced", "web fence=us else=nodata"),
+        ("here", "web region= count=9"),
+        ("none", "ftp else=name:backup"),
+        ("unknown", "ftp else=nodata"),
+        ("_web._tcp", "web weight ecs count=6"),
+    ];
+    let mut text = Zone::preamble("example.com.");
+    text.push_str("backup A 192.0.2.99\nbackup AAAA 2001:db8::99\n");
+    for (owner, steering) in names {
+        let steering = steering.replace("region= ", "region ");
+        text.push_str(&format!("{owner} 30 IN TYPE65333 {}\n", steering_rdata(&steering)));
+    }
+    let zone = Zone::new("example.com.", text);
+    let scratch = Scratch::new("same-steered");
+    let broker = Broker::start(&scratch, BrokerKind::Mosquitto);
+    let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
+    let operator = Operator::new(&scratch, "operator");
+    let nodes = [NodeKind::Gateway, NodeKind::Board].map(|kind| {
+        let enrolment = operator.enrol(&format!("asked-{kind}"), "eu", &[]).believing(&operator);
+        let node =
+            Node::build_kind(kind, &scratch, broker.address()).zone(&zone).name(&format!("asked-{kind}"));
+        let node = match kind {
+            NodeKind::Gateway => {
+                node.enrolled(enrolment).sections("position = [0.0, 0.0]\n[steering]\nprobes = 0\n")
+            }
+            NodeKind::Board => {
+                node.enrolled(enrolment).sections("[position]\nlatitude = 0.0\nlongitude = 0.0\n")
+            }
+        };
+        node.start()
+    });
+    let mut site = Site { zone, origin, nodes, _broker: broker, scratch };
+    site.converge();
+    let puppets = puppets::be_born(&operator, &site._broker, 40, |number| {
+        let mail = Offer { service: "mail", port: 25, weight: 1 };
+        if number % 3 == 0 { vec![mail, Offer::web(number)] } else { vec![Offer::web(number)] }
+    });
+    let count =
+        |node: &Node| node.dns().tcp(&Question::new("all.example.com.", rtype::A)).unwrap().answer.len();
+    let await_count = |site: &Site, wanted: usize| {
+        for node in &site.nodes {
+            eventually("it knows who is there", || (count(node) == wanted).then_some(()));
+        }
+    };
+    await_count(&site, 40);
+    assert!(site.assert_same_replies(steered_queries(&names)) > 500);
+    let mut probe = Probe::connect(site._broker.address());
+    puppets.iter().take(30).for_each(|puppet| puppet.die(&mut probe));
+    await_count(&site, 10);
+    site.assert_same_replies(steered_queries(&names));
+    let order = |arguments: &[&str]| operator.order(site.nodes[0].status_config(), arguments);
+    order(&["drain", "puppet-31"]);
+    order(&["force-up", "puppet-32"]);
+    await_count(&site, 9);
+    puppets.iter().skip(30).for_each(|puppet| puppet.die(&mut probe));
+    // Nobody is left: all of them are better than none.
+    for node in &site.nodes {
+        eventually("it knows that nobody is there", || (count(node) >= 39).then_some(()));
+    }
+    site.assert_same_replies(steered_queries(&names));
+}
+
+/// All names and types, for a number of clients' networks, and what stands below the names. Where the client decides, only those
+/// that name its network: the address that asks is not the same.
+fn steered_queries(names: &[(&str, &str)]) -> impl Iterator<Item = Vec<u8>> {
+    let names = names.iter().map(|(owner, steering)| (*owner, steering.contains("ecs")));
+    let below = ["puppet-1.all", "PUPPET-31.some", "puppet-2.post", "nobody.all", "a.puppet-1.all"];
+    let mut messages = Vec::new();
+    for (owner, is_personal) in names.chain(below.map(|owner| (owner, false))) {
+        for kind in [rtype::A, rtype::AAAA, rtype::TXT, 33, 64, 65, 65_333] {
+            let question = Question::new(&format!("{owner}.example.com."), kind);
+            let extended = question.clone().edns(1_232).to_message(4_711);
+            messages.extend((0..4).map(|network| of_client(&extended, [10, network, 3])));
+            if !is_personal {
+                messages.extend([question.to_message(4_711), extended]);
+            }
+        }
+    }
+    messages.into_iter()
+}
+
+/// `query`, whose OPT record is empty, with a client subnet of 24 bits (RFC 7871 section 6).
+fn of_client(query: &[u8], network: [u8; 3]) -> Vec<u8> {
+    let mut query = query.to_vec();
+    let [.., length] = query.as_mut_slice() else { panic!("no query") };
+    *length = 11;
+    query.extend([0, 8, 0, 7, 0, 1, 24, 0]);
+    query.extend(network);
+    query
 }
 
 /// Queries with every flag, opcode, a few classes, and EDNS as nobody should send it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tests::dns::update::Outcome;
 use tests::dns::{Question, Update, rcode, rtype};
+use tests::fleet::puppets::{self, Offer};
 use tests::fleet::{Operator, address_of};
 use tests::{Board, Broker, Origin, Scratch, Zone, eventually_within};
 
@@ -16,6 +17,7 @@ const HOSTS: u32 = 200;
 struct Site {
     zone: Zone,
     origin: Origin,
+    operator: Operator,
     broker: Broker,
     scratch: Scratch,
 }
@@ -26,7 +28,10 @@ fn site(name: &str) -> Site {
     let zone = Zone::with_hosts("example.com.", HOSTS);
     let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
     origin.await_published(&zone);
-    Site { zone, origin, broker, scratch }
+    // Fewer than a board has room for, and each with two signatures to check.
+    let operator = Operator::new(&scratch, "operator");
+    puppets::be_born(&operator, &broker, 20, |number| vec![Offer::web(number)]);
+    Site { zone, origin, operator, broker, scratch }
 }
 
 impl Site {
@@ -35,10 +40,12 @@ impl Site {
         let file = self.scratch.path().join("b1.psk");
         std::fs::write(&file, key).unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let operator = Operator::new(&self.scratch, "operator");
-        let enrolment = format!("[enrolment]\n{}", operator.enrol("b1", "eu", &[]).lines());
-        let psk = format!("[broker.psk]\nidentity = \"{identity}\"\nkey_file = \"{}\"\n", file.display());
-        let section = enrolment + &psk;
+        let enrolment = self.operator.enrol("b1", "eu", &[]).believing(&self.operator);
+        let section = format!(
+            "[broker.psk]\nidentity = \"{identity}\"\nkey_file = \"{}\"\n[enrolment]\n{}",
+            file.display(),
+            enrolment.lines()
+        );
         Board::provisioned(
             &self.scratch,
             &Board::config("b1", self.broker.secure_address(), &[&self.zone], &section),
@@ -73,7 +80,8 @@ fn a_board_follows_its_zone_over_tls_and_outlives_the_broker() {
     site.change(2);
     await_address(&board, "www.example.com.", 2);
     board.assert_never_reset();
-    // What a start and a handshake take at the deepest, of a node that is enrolled.
+    assert!(board.log().contains(" eligible=20 "), "{}", board.log());
+    // What a start, a handshake and messages of nodes take at the deepest.
     assert_stack(&board);
 }
 

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::fleet::{Steered, nsupdate};
 use tests::mmdb::database;
-use tests::{Node, binary, eventually};
+use tests::{Node, binary, eventually, needs};
 
 const WWW: &str = "www.example.com";
 const A: &str = "127.0.0.11";
@@ -59,6 +59,7 @@ fn check(config: &Path) -> String {
 
 #[test]
 fn a_map_arrives_by_update_and_says_where_clients_are() {
+    needs!(Gateway, "nothing explains what a board does");
     let fleet = Steered::start("map", &[("near", "web map=clients.example.com. region")]);
     let a = fleet.started(fleet.node_at("a", "eu", A, BERLIN, ALL));
     let b = fleet.started(fleet.node_at("b", "us", B, NEW_YORK, ALL));
@@ -136,6 +137,7 @@ fn a_map_arrives_by_update_and_says_where_clients_are() {
 
 #[test]
 fn a_database_says_where_clients_are_until_it_is_read_again() {
+    needs!(Gateway, "a board has no database");
     let fleet = Steered::start(
         "database",
         &[("www", "web ecs map nearest=1ms"), ("near", "web map=clients.example.com. nearest=1ms")],

@@ -15,9 +15,9 @@ use ed25519_dalek::VerifyingKey;
 use resolver_core::life::message::open_beacon;
 use resolver_core::life::{Identifier, MAX_ORDERS, ServiceState, seal_orders};
 use serde_json::Value;
-use tests::fleet::{Operator, status};
+use tests::fleet::{NodeKind, Operator, status};
 use tests::mqtt::Probe;
-use tests::{Broker, BrokerKind, Node, Scratch, Zone, eventually, on_each_broker};
+use tests::{Broker, BrokerKind, Node, Scratch, Zone, eventually, needs, on_each_broker};
 
 const BEACONS: &str = "fingerpost/b/lab/n1";
 const ORDERS: &str = "fingerpost/cfg/n1";
@@ -40,9 +40,7 @@ fn site(name: &str, kind: BrokerKind, services: &str) -> Site {
     let node = Node::build(&scratch, broker.address())
         .name("n1")
         .zone(&zone)
-        .enrolled(operator.enrol("n1", "lab", &["--any-service"]))
-        // Enrolment comes last before the sections.
-        .sections(&operator.trust())
+        .enrolled(operator.enrol("n1", "lab", &["--any-service"]).believing(&operator))
         .sections(services)
         .start();
     let key = operator.enrolled("n1", "lab").0.verifying_key();
@@ -85,7 +83,16 @@ impl Site {
     }
 
     fn refused_messages(&self) -> u64 {
-        self.node.metrics().count("fingerpost_operator_messages_refused_total", &[])
+        match self.node.kind() {
+            NodeKind::Gateway => self.node.metrics().count("fingerpost_operator_messages_refused_total", &[]),
+            NodeKind::Board => self.node.witness().refused_of_nodes("operators_message"),
+        }
+    }
+
+    /// What its last beacon tells.
+    fn states(&self) -> Vec<ServiceState> {
+        let beacon = Probe::retained(self.broker.address(), BEACONS).remove(BEACONS).unwrap();
+        told_by(&self.key, &beacon)
     }
 }
 
@@ -103,9 +110,7 @@ impl Beacons {
         let began = Instant::now();
         eventually(&format!("a beacon tells {states:?}"), || {
             while let Some(received) = self.probe.next(Duration::from_millis(50)) {
-                let id = |text| Identifier::new(text).unwrap();
-                let beacon = open_beacon(&self.key, id("lab"), id("n1"), &received.payload).unwrap();
-                self.last = beacon.services.map(|service| service.state).collect();
+                self.last = told_by(&self.key, &received.payload);
                 if self.last == states {
                     break;
                 }
@@ -113,6 +118,12 @@ impl Beacons {
             (self.last == states).then(|| began.elapsed())
         })
     }
+}
+
+fn told_by(key: &VerifyingKey, beacon: &[u8]) -> Vec<ServiceState> {
+    let id = |text| Identifier::new(text).unwrap();
+    let beacon = open_beacon(key, id("lab"), id("n1"), beacon).unwrap();
+    beacon.services.map(|service| service.state).collect()
 }
 
 /// An HTTP server that answers with a status that can be changed.
@@ -132,6 +143,7 @@ fn web() -> (SocketAddr, Arc<AtomicU16>) {
 }
 
 fn a_service_that_fails_is_in_the_beacon_within_a_bound(kind: BrokerKind) {
+    needs!(Gateway, "a board checks no services");
     let (address, status) = web();
     let section = format!(
         "[[service]]\nname = \"mail\"\nport = 25\n[[service]]\nname = \"web\"\nport = 80\n\
@@ -165,6 +177,7 @@ fn a_service_that_fails_is_in_the_beacon_within_a_bound(kind: BrokerKind) {
 
 #[test]
 fn a_connection_refused_and_a_command_that_hangs_take_their_services_down_and_nothing_else() {
+    needs!(Gateway, "a board checks no services");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let script = std::env::temp_dir().join(format!("check-that-hangs-{}", std::process::id()));
     fs::write(&script, "#!/bin/sh\nsleep 600 & wait\n").unwrap();
@@ -223,16 +236,23 @@ fn orders_are_followed_and_outlast_a_restart(kind: BrokerKind) {
         (&"drained".into(), &"web".into())
     );
     assert!(site.order(&["disable", "n1", "--service", "web"]).contains("nothing to change"));
-    // A node that comes back where the broker lost everything still knows.
-    site.node.terminate();
-    Probe::connect(site.broker.address()).publish(ORDERS, b"", true);
+    match site.node.kind() {
+        // A node that comes back where the broker lost everything still knows.
+        NodeKind::Gateway => {
+            site.node.terminate();
+            Probe::connect(site.broker.address()).publish(ORDERS, b"", true);
+        }
+        // A board hears them again.
+        NodeKind::Board => site.node.kill(),
+    }
     site.node.restart();
     let mut beacons = site.beacons();
     beacons.await_states(&[Draining, Down]);
     // What is said now is later than what the broker lost.
     site.order(&["enable", "n1", "--service", "web", "--force"]);
     site.order(&["force-up", "n1", "--service", "mail"]);
-    beacons.await_states(&[Up, Up]);
+    // Where they were not lost, the one for all services holds still.
+    beacons.await_states(&[Up, if site.node.kind() == NodeKind::Gateway { Up } else { Draining }]);
 }
 
 on_each_broker!(
@@ -265,8 +285,7 @@ fn orders_that_are_unsigned_old_or_anothers_are_refused() {
         let before = site.refused_messages();
         probe.publish(ORDERS, payload, true);
         eventually(what, || (site.refused_messages() > before).then_some(()));
-        let states = site.node.metrics().count("fingerpost_service_state", &["state=\"up\""]);
-        assert_eq!(states, 2, "{what}");
+        assert_eq!(site.states(), [Up, Up], "{what}");
     }
     // A command does not go on from what it cannot believe.
     let said = site.refused(&site.operator, &["drain", "n1"]);
@@ -292,11 +311,12 @@ fn orders_that_are_unsigned_old_or_anothers_are_refused() {
     let before = site.refused_messages();
     probe.publish(ORDERS, &others, true);
     eventually("another's", || (site.refused_messages() > before).then_some(()));
-    assert_eq!(site.node.metrics().count("fingerpost_service_state", &["state=\"up\""]), 2);
+    assert_eq!(site.states(), [Up, Up]);
 }
 
 #[test]
 fn a_revoked_node_is_shown_so_and_a_new_certificate_brings_it_back() {
+    needs!(Gateway, "a board is provisioned anew with another certificate");
     let mut site = site("revoked", BrokerKind::Mosquitto, TWO);
     site.beacons().await_states(&[Up, Up]);
     assert_eq!(site.shown()["state"], "up");

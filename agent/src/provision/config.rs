@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use resolver_core::feed::message::DEFAULT_PAYLOAD_LIMIT;
-use resolver_core::provision::limits::MAX_BLOCK;
+use resolver_core::life::Identifier;
+use resolver_core::provision::limits::{MAX_BLOCK, MAX_REGIONS};
 use resolver_core::provision::{
     Block, BlockError, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service,
-    Static, TlsIdentity, Zone,
+    Static, Steering, TlsIdentity, Zone,
 };
 use serde::Deserialize;
 
@@ -37,6 +38,8 @@ pub(super) struct Config {
     pub(super) broker: BrokerSection,
     #[serde(default)]
     network: NetworkSection,
+    #[serde(default)]
+    steering: SteeringSection,
     #[serde(rename = "zone", default)]
     zones: Vec<ZoneSection>,
     #[serde(rename = "service", default)]
@@ -55,6 +58,14 @@ struct PositionSection {
 pub(super) struct EnrolmentSection {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
+    #[serde(default)]
+    operators: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SteeringSection {
+    regions: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,6 +165,10 @@ impl Config {
     /// Writes the block, with what stands in the files that are named, relative to `base`.
     fn write(&self, base: &Path, out: &mut [u8]) -> Result<usize, Problem> {
         let files = Files::read(self, base)?;
+        let operators = self.enrolment.as_ref().map_or(&[][..], |enrolment| &enrolment.operators);
+        let operators = keys::operators_from_config(operators, base)?;
+        let operators: Vec<u8> = operators.iter().flat_map(|key| key.to_bytes()).collect();
+        let regions = self.steering.regions(!operators.is_empty())?;
         let block = Block {
             name: &self.name,
             region: &self.region,
@@ -168,6 +183,8 @@ impl Config {
             payload_limit: self.payload_limit,
             zones: limited(self.zones.iter().map(|zone| zone.zone(base)).collect::<Result<_, _>>()?, "zone")?,
             services: limited(self.services.iter().map(ServiceSection::service).collect(), "service")?,
+            steering: (!operators.is_empty())
+                .then_some(Steering { operators: &operators, regions: &regions }),
         };
         check::host(block.broker.host, &block.network)?;
         let length = block.write(out).map_err(|error| match error {
@@ -206,6 +223,29 @@ impl Config {
             ));
         }
         Ok(Broker { host, port: port.unwrap_or(default_port), root, login, security })
+    }
+}
+
+impl SteeringSection {
+    /// As the block has it.
+    fn regions(&self, knows_operators: bool) -> Result<String, Problem> {
+        let Some(regions) = &self.regions else { return Ok(String::new()) };
+        let problem = |what: String, remedy| Err(Problem::new("steering.regions", what, remedy));
+        if !knows_operators {
+            let remedy = "name the operators' public keys in enrolment.operators, or leave [steering] out";
+            return problem("nobody's nodes are believed".into(), remedy);
+        }
+        let is_any = regions.len() == 1 && regions[0] == "*";
+        if regions.is_empty() || regions.len() > MAX_REGIONS {
+            return problem(format!("{} regions", regions.len()), "list one to four, or [\"*\"] for all");
+        }
+        match regions.iter().find(|name| !is_any && Identifier::new(name).is_none()) {
+            Some(name) => problem(
+                format!("{name:?} is no name of a region"),
+                "list regions such as [\"eu\"], or [\"*\"]",
+            ),
+            None => Ok(regions.join(",")),
+        }
     }
 }
 
@@ -296,6 +336,7 @@ fn remedy_for(field: &str) -> &'static str {
         "name" => "use 1 to 40 letters, digits, - or _; each node needs its own",
         "region" => "use 1 to 40 letters, digits, - or _, or leave it out",
         "position.latitude" | "position.longitude" => "write degrees, such as latitude = 52.52",
+        "enrolment.operators" => "name at most four operators' public keys",
         "broker.host" => "write a host name or an address",
         "broker.root" => "use one to three levels such as \"fingerpost\" or \"site/dns\"",
         "network.ipv4" => "write \"dhcp\", \"off\" or an address such as \"192.0.2.9/24\"",

@@ -25,7 +25,7 @@ impl Files {
     /// Reads them all; relative names are relative to `base`.
     pub(super) fn read(config: &Config, base: &Path) -> Result<Self, Problem> {
         let mut files = Self::default();
-        if let Some(EnrolmentSection { certificate, key }) = &config.enrolment {
+        if let Some(EnrolmentSection { certificate, key, .. }) = &config.enrolment {
             let secret = keys::load_secret(&base.join(key)).map_err(|error| {
                 let remedy = error.remedy("name a secret key file that `fingerpost keygen` made");
                 Problem::new("enrolment.key", error, remedy)

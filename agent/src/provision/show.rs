@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use data_encoding::BASE64;
 use ed25519_dalek::SigningKey;
+use resolver_core::provision::limits::KEY_LEN;
 use resolver_core::provision::{Block, Ipv4, Ipv6, Secret, Security, Static};
 
 /// One line a field.
@@ -82,6 +83,13 @@ pub(super) fn text(block: &Block<'_>) -> String {
     for service in &block.services {
         let (port, weight, capacity) = (service.port, service.weight, service.capacity);
         line("service", format!("{} port {port} weight {weight} capacity {capacity}", service.name));
+    }
+    if let Some(steering) = block.steering {
+        for operator in steering.operators.chunks(KEY_LEN) {
+            line("enrolment.operator", BASE64.encode(operator));
+        }
+        let regions = if steering.regions.is_empty() { "its own" } else { steering.regions };
+        line("steering.regions", regions.to_owned());
     }
     text
 }

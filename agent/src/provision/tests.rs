@@ -74,7 +74,11 @@ fn mode(path: &Path) -> u32 {
 fn sample(scratch: &Scratch, left_out: &[&str]) -> String {
     let mut section = String::new();
     let mut text = String::new();
-    for line in include_str!("../../../config/board.toml").replace("zone.key.pub", KEY).lines() {
+    for line in include_str!("../../../config/board.toml")
+        .replace("zone.key.pub", KEY)
+        .replace("operator.key.pub", KEY)
+        .lines()
+    {
         let setting = line.strip_prefix("# ").filter(|rest| {
             let is_key = |key: &str| {
                 key.bytes().all(|octet| octet.is_ascii_lowercase() || matches!(octet, b'_' | b'0'..=b'9'))
@@ -104,7 +108,8 @@ fn the_sample_is_good_and_shows_the_defaults() {
     assert_eq!((block.name, block.port, block.payload_limit), ("board-1", 53, 4_096));
     // What is commented out and has a default, taken at its word, changes nothing.
     let scratch = Scratch::new();
-    let others = ["[enrolment]", "[broker.", "username", "password", "ipv4_g", "ipv6_g", "name_servers"];
+    let others =
+        ["[enrolment]", "[steering]", "[broker.", "username", "password", "ipv4_g", "ipv6_g", "name_servers"];
     let explicit = sample(&scratch, &others);
     assert_ne!(explicit, text);
     assert_eq!(config::block_of(&explicit, path).unwrap(), octets);
@@ -124,6 +129,8 @@ fn everything_that_the_sample_mentions_is_taken() {
     let octets = config::block_of(&text, &scratch.0.join("board.toml")).unwrap();
     let block = Block::read(&octets).unwrap();
     assert_eq!(block.enrolment.unwrap().certificate, certificate);
+    let steering = block.steering.unwrap();
+    assert_eq!((steering.operators.len(), steering.regions), (32, "eu-west,eu-north"));
     assert_eq!(block.position.unwrap().longitude, 134_050);
     assert_eq!(block.broker.port, 8883);
     assert_eq!(block.broker.login.unwrap().password.0, b"hush");
@@ -172,6 +179,7 @@ fn complaints_name_file_key_and_remedy() {
         (zone, "[position]\nlatitude = 91\nlongitude = 0\n[[zone]]", "key position.latitude"),
         (zone, "[position]\nlatitude = nan\nlongitude = 0\n[[zone]]", "key position.latitude"),
         (zone, "[enrolment]\ncertificate = \"no\"\nkey = \"no\"\n[[zone]]", "key enrolment.key"),
+        (zone, "[steering]\nregions = [\"eu\"]\n[[zone]]", "key steering.regions"),
         (host, "host = \"a b\"", "key broker.host"),
         (host, "host = \"x\"\nroot = \"a/+\"", "key broker.root"),
         (host, "host = \"x\"\npassword_env = \"PATH\"", "key broker.username"),

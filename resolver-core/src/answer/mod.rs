@@ -20,6 +20,6 @@ pub mod responder;
 mod sections;
 mod steered;
 
-pub(crate) use steered::{owner_of, read_steering, steered_rrset};
+pub(crate) use steered::{SteeringOctets, owner_of, read_steering, steered_rrset};
 
 pub use responder::{Client, Counters, IgnoreReason, Reply, Responder, Transport};

@@ -42,7 +42,7 @@ impl<'s> Resolution<'s, '_, '_> {
         if !STEERS {
             return Some(self.cannot_steer());
         }
-        let mut octets = [0; MAX_STEERING];
+        let mut octets = SteeringOctets::new();
         let steering = read_steering(rrset, &mut octets)?;
         if let Some(encloser) = place.encloser
             && subject.name.label_count() > encloser + 1
@@ -50,11 +50,11 @@ impl<'s> Resolution<'s, '_, '_> {
         {
             return Some(self.put_node(subject, node, rrset.ttl));
         }
-        let Some((client, asker)) = self.client(&steering) else {
+        let Some(client) = self.client(&steering) else {
             self.outcome = Outcome::BadSubnet;
             return Some(Ok(Step::Done));
         };
-        let position = self.locate(subject.zone, &steering, asker);
+        let position = self.locate(subject.zone, &steering, &steering);
         let viewpoint = position.as_ref().and_then(|position| position.viewpoint.as_ref());
         let wanted = Wanted { families, client, viewpoint };
         let mut choice = Choice::new();
@@ -63,7 +63,7 @@ impl<'s> Resolution<'s, '_, '_> {
             return Some(self.cannot_steer());
         }
         self.note_scope(choice.is_personal);
-        Some(self.put_choice(subject, place, rrset.ttl, &steering, &choice, (wanted, asker)))
+        Some(self.put_choice(subject, place, rrset.ttl, &steering, &choice, wanted))
     }
 
     fn put_choice(
@@ -73,7 +73,7 @@ impl<'s> Resolution<'s, '_, '_> {
         ttl: u32,
         steering: &Steering<'_>,
         choice: &Choice,
-        asked: (Wanted<'_>, Asker),
+        wanted: Wanted<'_>,
     ) -> Result<Step, Overflow> {
         let error = match choice.how {
             How::Eligible | How::Open => {
@@ -85,7 +85,7 @@ impl<'s> Resolution<'s, '_, '_> {
             How::Unknown => Some(ExtendedError::NOT_READY),
         };
         if let (Some(_), Policy::Name(wire)) = (error, steering.policy)
-            && self.fall_back(subject, ttl, wire, asked)?
+            && self.fall_back(subject, ttl, wire, steering, wanted)?
         {
             self.steered = Some(Steered::Fallback);
             return Ok(Step::Done);
@@ -109,7 +109,8 @@ impl<'s> Resolution<'s, '_, '_> {
         subject: Subject<'_>,
         ttl: u32,
         wire: &[u8],
-        (wanted, asker): (Wanted<'_>, Asker),
+        asked: &Steering<'_>,
+        wanted: Wanted<'_>,
     ) -> Result<bool, Overflow> {
         let Ok(name) = Name::from_wire(wire) else { return Ok(false) };
         let store = self.sections.store();
@@ -123,12 +124,12 @@ impl<'s> Resolution<'s, '_, '_> {
             rrset.ttl = rrset.ttl.min(ttl);
             return self.sections.put_unsigned(Section::Answer, subject.owner(), rrset).map(|()| true);
         }
-        let mut octets = [0; MAX_STEERING];
+        let mut octets = SteeringOctets::new();
         let steering = store.rrset(owner, Rtype::STEER).and_then(|rrset| read_steering(rrset, &mut octets));
         let Some(steering) = steering else { return Ok(false) };
         let mut choice = Choice::new();
         // Where the client is, this name may ask again.
-        let position = self.locate(zone, &steering, asker);
+        let position = self.locate(zone, &steering, asked);
         let viewpoint = position.as_ref().map_or(wanted.viewpoint, |position| position.viewpoint.as_ref());
         choice.choose(self.view.registry(), &steering, Wanted { viewpoint, ..wanted }, &mut Silent);
         if !matches!(choice.how, How::Eligible | How::Open) {
@@ -138,24 +139,33 @@ impl<'s> Resolution<'s, '_, '_> {
         self.put_endpoints(subject, ttl, &choice).map(|()| true)
     }
 
-    /// The client's hash and what is known of its address, by EDNS Client Subnet if the name asks for it; `None` if that cannot be
-    /// read.
-    fn client(&mut self, steering: &Steering<'_>) -> Option<(u32, Asker)> {
+    /// The client's hash, by EDNS Client Subnet if the name asks for it; `None` if that cannot be read.
+    fn client(&mut self, steering: &Steering<'_>) -> Option<u32> {
         match self.subnet {
             Some(subnet) if steering.takes_subnet() => {
                 let subnet = subnet.ok()?;
                 self.scope = Some(0);
-                Some((subnet.client_hash(), Asker { address: subnet.address(), known: subnet.source() }))
+                Some(subnet.client_hash())
             }
-            _ => Some((client_hash(self.client.address), Asker::at(self.client.address))),
+            _ => Some(client_hash(self.client.address)),
         }
     }
 
-    /// Where the client is, if the name, which is in `zone`, asks.
+    /// What is known of the client's address: likewise.
+    fn asker(&self, steering: &Steering<'_>) -> Asker {
+        match self.subnet {
+            Some(Ok(subnet)) if steering.takes_subnet() => {
+                Asker { address: subnet.address(), known: subnet.source() }
+            }
+            _ => Asker::at(self.client.address),
+        }
+    }
+
+    /// Where the client is, if the name, which is in `zone`, asks; `asked` is what the name says that was asked for.
     #[inline]
-    fn locate(&mut self, zone: ZoneId, steering: &Steering<'_>, asker: Asker) -> Option<Position> {
+    fn locate(&mut self, zone: ZoneId, steering: &Steering<'_>, asked: &Steering<'_>) -> Option<Position> {
         let map = steering.map()?;
-        let position = Position::of(self.view, zone, map, asker);
+        let position = Position::of(self.view, zone, map, self.asker(asked));
         self.located = Some(position.source);
         if let Some(scope) = &mut self.scope {
             *scope = (*scope).max(position.scope);
@@ -188,7 +198,7 @@ impl<'s> Resolution<'s, '_, '_> {
         if !STEERS {
             return Some(self.cannot_steer());
         }
-        let mut octets = [0; MAX_STEERING];
+        let mut octets = SteeringOctets::new();
         let steering = read_steering(rrset, &mut octets)?;
         match self.node_at(subject.name, &steering) {
             Some(node) => Some(self.put_node(subject, node, rrset.ttl)),
@@ -368,13 +378,21 @@ pub(crate) fn owner_of(view: &View<'_>, home: ZoneId, name: &[u8]) -> Option<Own
 }
 
 /// The first RDATA, copied to `octets`; `None` if it is of another version. (Lower versions stand first.)
-pub(crate) fn read_steering<'o>(
-    rrset: RRset<'_>,
-    octets: &'o mut [u8; MAX_STEERING],
-) -> Option<Steering<'o>> {
-    let len = rrset.rdatas().next()?.copy_to(octets)?;
-    Steering::read(&octets[..len]).ok()
+pub(crate) fn read_steering<'o>(rrset: RRset<'_>, octets: &'o mut SteeringOctets) -> Option<Steering<'o>> {
+    let rdata = rrset.rdatas().next()?;
+    while octets.len() < rdata.len() {
+        let missing = rdata.len() - octets.len();
+        octets.extend_from_slice(&BLANK[..missing.min(BLANK.len())]).ok()?;
+    }
+    rdata.copy_to(octets)?;
+    Steering::read(octets).ok()
 }
+
+/// Room for RDATA of a steered name; empty at first, since clearing all of it would take a twentieth of an answer's time.
+pub(crate) type SteeringOctets = heapless::Vec<u8, MAX_STEERING>;
+
+/// Most RDATA have no more.
+const BLANK: [u8; 32] = [0; 32];
 
 /// The feature `steering`. What is left out without it is some 9 KB of a board's flash.
 const STEERS: bool = cfg!(feature = "steering");

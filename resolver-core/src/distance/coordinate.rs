@@ -67,6 +67,12 @@ impl Coordinate {
         true
     }
 
+    /// How far `other` is from it, over all axes, in microseconds.
+    pub fn moved(&self, other: &Self) -> u32 {
+        let axes = self.axes.iter().zip(other.axes).map(|(here, there)| here.abs_diff(there));
+        axes.fold(self.height.abs_diff(other.height), u32::saturating_add)
+    }
+
     fn is_plausible(&self) -> bool {
         self.height <= FARTHEST && self.axes.iter().all(|axis| axis.unsigned_abs() <= FARTHEST)
     }

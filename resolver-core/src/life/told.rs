@@ -50,9 +50,7 @@ fn is_step(before: u8, now: u8) -> bool {
 
 fn has_moved(before: Option<Coordinate>, now: Option<Coordinate>) -> bool {
     let (Some(before), Some(now)) = (before, now) else { return before.is_some() != now.is_some() };
-    let axes = before.axes.iter().zip(now.axes).map(|(before, now)| before.abs_diff(now));
-    let moved = axes.fold(before.height.abs_diff(now.height), u32::saturating_add);
-    moved >= COORDINATE_STEP
+    before.moved(&now) >= COORDINATE_STEP
 }
 
 /// A number that differs, in all likelihood, where a name does (FNV-1a). Names hold no zero octet, which ends each.

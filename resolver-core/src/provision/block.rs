@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::codec::{Fault, In, Reader, Writer};
 use super::limits::*;
 use super::settings::{
-    Block, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service, Static,
+    Block, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service, Static, Steering,
     TlsIdentity, Zone,
 };
 use super::{BlockError, CHECKSUM, FRAME, HEAD, MAGIC, VERSION};
@@ -21,7 +21,9 @@ impl<'a> Block<'a> {
         let body = body_of(octets)?;
         let mut reader = Reader(body);
         let block = read_body(&mut reader)?;
-        if reader.0.is_empty() { Ok(block) } else { Err(BlockError::Trailing) }
+        // Without it what follows is left unread.
+        let is_read = reader.0.is_empty() || !cfg!(feature = "steering");
+        if is_read { Ok(block) } else { Err(BlockError::Trailing) }
     }
 
     /// Octets of the block at the front of `octets`, which is there and undamaged.
@@ -105,7 +107,43 @@ fn read_body<'a>(reader: &mut Reader<'a>) -> Result<Block<'a>, BlockError> {
         return Err(Fault::Rule("given: the broker has a name, and nobody else tells a name server"))
             .in_field("network.name_servers");
     }
-    Ok(Block { name, region, position, enrolment, broker, network, port, payload_limit, zones, services })
+    let steering = steering(reader)?;
+    Ok(Block {
+        name,
+        region,
+        position,
+        enrolment,
+        broker,
+        network,
+        port,
+        payload_limit,
+        zones,
+        services,
+        steering,
+    })
+}
+
+/// What was added last is there or not: a block without it is as it always was.
+#[cfg(feature = "steering")]
+fn steering<'a>(reader: &mut Reader<'a>) -> Result<Option<Steering<'a>>, BlockError> {
+    if reader.0.is_empty() {
+        return Ok(None);
+    }
+    let operators = some(reader.short(MAX_OPERATORS * KEY_LEN)).in_field("enrolment.operators")?;
+    let is_key = |octets: &[u8]| {
+        let key = octets.try_into().ok().and_then(|octets| VerifyingKey::from_bytes(octets).ok());
+        key.is_some_and(|key| !key.is_weak())
+    };
+    if !operators.chunks(KEY_LEN).all(is_key) {
+        return Err(Fault::Rule("public Ed25519 keys")).in_field("enrolment.operators");
+    }
+    let regions = reader.text(MAX_REGIONS_TEXT).in_field("steering.regions")?;
+    Ok(Some(Steering { operators, regions }))
+}
+
+#[cfg(not(feature = "steering"))]
+fn steering<'a>(_: &mut Reader<'a>) -> Result<Option<Steering<'a>>, BlockError> {
+    Ok(None)
 }
 
 fn write_body(writer: &mut Writer<'_>, block: &Block<'_>) {
@@ -137,6 +175,10 @@ fn write_body(writer: &mut Writer<'_>, block: &Block<'_>) {
         writer.octets(&service.port.to_be_bytes());
         writer.octets(&service.weight.to_be_bytes());
         writer.octets(&service.capacity.to_be_bytes());
+    }
+    if let Some(steering) = block.steering {
+        writer.short(steering.operators);
+        writer.short(steering.regions.as_bytes());
     }
 }
 

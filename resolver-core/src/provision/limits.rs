@@ -16,6 +16,12 @@ pub const MAX_NAME_SERVERS: usize = 3;
 pub const MAX_IDENTIFIER: usize = 40;
 /// Longest enrolment certificate: one with 16 regions and 16 services has some 1,500 octets.
 pub const MAX_CERTIFICATE: usize = 1_536;
+/// Operators whose word a board takes.
+pub const MAX_OPERATORS: usize = 4;
+/// Regions that a board steers to, its own apart.
+pub const MAX_REGIONS: usize = 4;
+/// Longest list of them, with commas.
+pub const MAX_REGIONS_TEXT: usize = MAX_REGIONS * (MAX_IDENTIFIER + 1) - 1;
 /// Octets of an Ed25519 key, secret or public.
 pub const KEY_LEN: usize = 32;
 /// Longest host name.
@@ -52,5 +58,7 @@ const LONGEST: usize = super::FRAME
     + 2
     + 4
     + (1 + MAX_ZONES * (1 + MAX_NAME + 1 + MAX_ZONE_KEYS * KEY_LEN))
-    + (1 + MAX_SERVICES * (1 + MAX_IDENTIFIER + 2 + 2 + 4));
+    + (1 + MAX_SERVICES * (1 + MAX_IDENTIFIER + 2 + 2 + 4))
+    + (1 + MAX_OPERATORS * KEY_LEN)
+    + (1 + MAX_REGIONS_TEXT);
 const _: () = assert!(LONGEST <= MAX_BLOCK);

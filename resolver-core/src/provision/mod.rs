@@ -21,7 +21,7 @@ use core::fmt;
 
 pub use codec::Fault;
 pub use settings::{
-    Block, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service, Static,
+    Block, Broker, Enrolment, Ipv4, Ipv6, Login, Network, Place, Secret, Security, Service, Static, Steering,
     TlsIdentity, Zone,
 };
 

@@ -32,6 +32,9 @@ pub struct Block<'a> {
     pub zones: Vec<Zone, MAX_ZONES>,
     /// Services that it offers.
     pub services: Vec<Service<'a>, MAX_SERVICES>,
+    /// Without, it steers to nobody; nor does it where the core was built without the feature `steering`, which does
+    /// not read this.
+    pub steering: Option<Steering<'a>>,
 }
 
 /// Octets that nobody is to see: a password or a key.
@@ -60,6 +63,15 @@ pub struct Enrolment<'a> {
     pub certificate: &'a [u8],
     /// The node's Ed25519 secret key, 32 octets.
     pub key: Secret<'a>,
+}
+
+/// Whose word a board takes, and whom it steers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steering<'a> {
+    /// Public Ed25519 keys of the operators whose nodes and orders it believes, 32 octets each; at least one.
+    pub operators: &'a [u8],
+    /// The regions whose nodes it steers to, with commas between them; empty: its own; `*`: any.
+    pub regions: &'a str,
 }
 
 /// How to reach the broker.

@@ -41,6 +41,7 @@ fn smallest() -> Block<'static> {
         payload_limit: 4_096,
         zones: list(&[zone("example.org", &[key(1)])]),
         services: list(&[]),
+        steering: None,
     }
 }
 
@@ -77,8 +78,21 @@ fn typical() -> Block<'static> {
         payload_limit: 2_048,
         zones: list(&[zone("example.org", &[key(1), key(2)]), zone(".", &[key(3)])]),
         services: list(&[Service { name: "web", port: 443, weight: 10, capacity: 1_000 }]),
+        steering: None,
     }
 }
+
+/// What a board that steers is told besides.
+fn steering() -> Block<'static> {
+    // The public key of RFC 8032, section 7.1, test 1.
+    const OPERATOR: [u8; 32] = [
+        0xD7, 0x5A, 0x98, 0x01, 0x82, 0xB1, 0x0A, 0xB7, 0xD5, 0x4B, 0xFE, 0xD3, 0xC9, 0x64, 0x07, 0x3A, 0x0E,
+        0xE1, 0x72, 0xF3, 0xDA, 0xA6, 0x23, 0x25, 0xAF, 0x02, 0x1A, 0x68, 0xF7, 0x07, 0x51, 0x1A,
+    ];
+    Block { steering: Some(Steering { operators: &OPERATOR, regions: "eu-west,eu-north" }), ..typical() }
+}
+
+const ENROLMENT: Enrolment<'static> = Enrolment { certificate: b"c", key: Secret(&[1; 32]) };
 
 fn written(block: &Block<'_>) -> Vec<u8> {
     let mut out = [0; MAX_BLOCK];
@@ -105,7 +119,7 @@ fn a_block_reads_as_it_was_written() {
         identity: Some(TlsIdentity { certificate: b"ours", key: Secret(b"its key") }),
     };
     with_certificates.network.ipv6 = Ipv6::Auto;
-    for block in [smallest(), typical(), with_certificates] {
+    for block in [smallest(), typical(), steering(), with_certificates] {
         let octets = written(&block);
         assert_eq!(Block::read(&octets), Ok(block.clone()));
         assert_eq!(Block::len_of(&octets), Ok(octets.len()));
@@ -134,6 +148,7 @@ fn all_fields_at_their_longest_fit() {
     assert_eq!(zones[0].apex.as_wire().len(), MAX_NAME_HERE);
     let service = Service { name: short, port: 1, weight: 1, capacity: 1 };
     let server = IpAddr::from(Ipv6Addr::LOCALHOST);
+    let operators = key(1).to_bytes().repeat(MAX_OPERATORS);
     let ipv4 = Ipv4Addr::new(192, 0, 2, 1);
     let block = Block {
         name: short,
@@ -166,6 +181,7 @@ fn all_fields_at_their_longest_fit() {
         payload_limit: *PAYLOAD_LIMITS.end(),
         zones: list(&zones),
         services: list(&[service; MAX_SERVICES]),
+        steering: Some(Steering { operators: &operators, regions: &text[..MAX_REGIONS_TEXT] }),
     };
     let octets = written(&block);
     assert!(octets.len() > MAX_BLOCK - 700, "{} octets: the bounds are looser than they seem", octets.len());
@@ -178,7 +194,7 @@ const MAX_NAME_HERE: usize = 255;
 #[test]
 fn what_no_board_would_take_is_refused_by_its_fields_name() {
     type Change = fn(&mut Block<'static>);
-    let cases: [(&str, Change); 23] = [
+    let cases: [(&str, Change); 25] = [
         ("name", |block| block.name = ""),
         ("name", |block| block.name = "a.b"),
         ("name", |block| block.name = "12345678901234567890123456789012345678901"),
@@ -190,10 +206,16 @@ fn what_no_board_would_take_is_refused_by_its_fields_name() {
             block.position = Some(Place { latitude: 0, longitude: -1_800_001 });
         }),
         ("enrolment.certificate", |block| {
-            block.enrolment = Some(Enrolment { certificate: b"", key: Secret(&[1; 32]) });
+            block.enrolment = Some(Enrolment { certificate: b"", ..ENROLMENT });
         }),
         ("enrolment.key", |block| {
-            block.enrolment = Some(Enrolment { certificate: b"c", key: Secret(&[1; 31]) });
+            block.enrolment = Some(Enrolment { key: Secret(&[1; 31]), ..ENROLMENT });
+        }),
+        ("enrolment.operators", |block| {
+            block.steering = Some(Steering { operators: &[], regions: "" });
+        }),
+        ("enrolment.operators", |block| {
+            block.steering = Some(Steering { operators: &[2; 32], regions: "" });
         }),
         ("broker.host", |block| block.broker.host = "two words"),
         ("broker.port", |block| block.broker.port = 0),
@@ -249,7 +271,12 @@ fn foreign_and_damaged_octets_are_told_apart() {
         assert!(Block::read(&bad).is_err(), "{at}");
         assert!(Block::read(&good[..at]).is_err(), "{at}");
     }
-    assert_eq!(Block::read(&resealed(&good, |octets| octets.push(0))), Err(BlockError::Trailing));
+    assert_eq!(
+        Block::read(&resealed(&good, |octets| octets.push(0))),
+        Err(BlockError::Field { field: "enrolment.operators", fault: Fault::Rule("not empty") })
+    );
+    let steering = resealed(&written(&steering()), |octets| octets.push(0));
+    assert_eq!(Block::read(&steering), Err(BlockError::Trailing));
     let cut = resealed(&good, |octets| octets.truncate(HEAD + 2));
     assert_eq!(Block::read(&cut), Err(BlockError::Field { field: "name", fault: Fault::Truncated }));
 }
@@ -257,7 +284,7 @@ fn foreign_and_damaged_octets_are_told_apart() {
 #[test]
 fn secrets_are_not_shown() {
     let mut block = typical();
-    block.enrolment = Some(Enrolment { certificate: b"c", key: Secret(b"KEYKEYKEYKEYKEYKEYKEYKEYKEYKEYKE") });
+    block.enrolment = Some(Enrolment { key: Secret(b"KEYKEYKEYKEYKEYKEYKEYKEYKEYKEYKE"), ..ENROLMENT });
     let shown = format!("{block:?}");
     assert!(shown.contains("board-1") && shown.contains("32 octets, not shown"), "{shown}");
     for secret in ["hush", "75, 69, 89", "104, 117", "9, 9, 9"] {
@@ -269,10 +296,11 @@ fn secrets_are_not_shown() {
 fn the_octets_stay_as_they_are() {
     let hex = |octets: &[u8]| octets.iter().fold(String::new(), |text, octet| format!("{text}{octet:02x}"));
     let text = format!(
-        "# Configuration blocks: the smallest one, and one with most fields (see docs/provisioning.md).\n\n\
-         smallest = {}\n\ntypical = {}\n",
+        "# Configuration blocks: the smallest one, one with most fields, and the same for a board that steers (see \
+         docs/provisioning.md).\n\nsmallest = {}\n\ntypical = {}\n\nsteering = {}\n",
         hex(&written(&smallest())),
-        hex(&written(&typical()))
+        hex(&written(&typical())),
+        hex(&written(&steering()))
     );
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/vectors/config_block.txt");
     if std::env::var_os("WRITE_VECTORS").is_some() {

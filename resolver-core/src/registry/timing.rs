@@ -95,7 +95,7 @@ impl Registry<'_> {
         }
     }
 
-    /// What became of a probe of a node. Three in a row without answer make a claim of this node's that it is dead.
+    /// What became of a probe of a node. Six in a row without answer make a claim of this node's that it is dead.
     pub fn handle_probe(&mut self, id: NodeId, outcome: Outcome, now: Instant) {
         let index = id.index();
         let Some(slot) = self.nodes.get_mut(index).filter(|slot| slot.is_used()) else { return };

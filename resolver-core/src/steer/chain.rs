@@ -101,9 +101,7 @@ pub enum How {
 
 /// What a query is answered with.
 pub(crate) struct Choice {
-    endpoints: [u32; MAX_CANDIDATES],
-    scores: [u32; MAX_CANDIDATES],
-    count: usize,
+    endpoints: heapless::Vec<u32, MAX_CANDIDATES>,
     pub(crate) how: How,
     /// Another client might have got something else.
     pub(crate) is_personal: bool,
@@ -115,6 +113,9 @@ pub(crate) struct Choice {
     /// Likewise the lowest weight.
     least_log: u16,
 }
+
+/// In microseconds, of candidates.
+type Distances = heapless::Vec<u32, MAX_CANDIDATES>;
 
 /// What a query wants.
 #[derive(Clone, Copy)]
@@ -166,9 +167,7 @@ const OPEN: [Reasons; 3] = {
 impl Choice {
     pub(crate) fn new() -> Self {
         Self {
-            endpoints: [0; MAX_CANDIDATES],
-            scores: [0; MAX_CANDIDATES],
-            count: 0,
+            endpoints: heapless::Vec::new(),
             how: How::Unknown,
             is_personal: false,
             is_ranked: false,
@@ -180,7 +179,7 @@ impl Choice {
 
     /// The endpoints, in order.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = EndpointId> {
-        self.endpoints[..self.count].iter().map(|&index| EndpointId(index))
+        self.endpoints.iter().map(|&index| EndpointId(index))
     }
 
     /// Chooses. `self` is as new.
@@ -196,12 +195,12 @@ impl Choice {
         let admission = Admission::of(registry, steering, &wanted);
         self.gather_candidates(slots, &admission, [eligible, rest], observer);
         self.how = How::Eligible;
-        if self.count == 0 {
+        if self.endpoints.is_empty() {
             self.give_up(slots, &admission, [eligible, rest], steering.policy, observer);
         } else if !O::IS_SILENT && !admission.any_state {
             self.report_rest(slots, rest, observer);
         }
-        if self.count == 0 {
+        if self.endpoints.is_empty() {
             return;
         }
         let mut filters = steering.filters().peekable();
@@ -216,7 +215,7 @@ impl Choice {
                     // Who is not among the first so many need not be put in order.
                     let count = match filters.peek() {
                         Some(&&Filter::Count(count)) if O::IS_SILENT => count.into(),
-                        _ => self.count,
+                        _ => self.endpoints.len(),
                     };
                     self.rank(slots, share, wanted.client, count);
                 }
@@ -242,58 +241,56 @@ impl Choice {
     ) {
         if admission.any_state {
             let both = Merged { slots, links: [eligible, rest] };
-            self.gather(slots, both, admission, ANY_STATE, observer);
+            self.gather(both, admission, ANY_STATE, observer);
         } else {
-            self.gather(slots, Linked { slots, link: eligible }, admission, Reasons(0), observer);
+            self.gather(Linked { slots, link: eligible }, admission, Reasons(0), observer);
         }
     }
 
     /// The nearest of `list` that may be used. If a preferred region has any, only those of it.
-    fn gather<O: Observer>(
+    fn gather<'r, O: Observer>(
         &mut self,
-        slots: &[EndpointSlot],
-        list: impl Iterator<Item = usize> + Clone,
+        list: impl Iterator<Item = Listed<'r>> + Clone,
         admission: &Admission<'_>,
         allowed: Reasons,
         observer: &mut O,
     ) {
         if let Some(from) = admission.from {
-            return self.gather_from(from, slots, list, admission, allowed, observer);
+            return self.gather_from(from, list, admission, allowed, observer);
         }
         if admission.region.is_some() {
-            self.gather_of(slots, list.clone(), admission, allowed, admission.region.as_deref(), observer);
-            if self.count > 0 {
+            self.gather_of(list.clone(), admission, allowed, admission.region.as_deref(), observer);
+            if !self.endpoints.is_empty() {
                 return;
             }
         }
-        self.gather_of(slots, list, admission, allowed, None, observer);
+        self.gather_of(list, admission, allowed, None, observer);
     }
 
-    fn gather_of<O: Observer>(
+    fn gather_of<'r, O: Observer>(
         &mut self,
-        slots: &[EndpointSlot],
-        list: impl Iterator<Item = usize>,
+        list: impl Iterator<Item = Listed<'r>>,
         admission: &Admission<'_>,
         allowed: Reasons,
         region: Option<&[u16]>,
         observer: &mut O,
     ) {
         let mut farthest = u32::MAX;
-        for at in list.take(MOST_LOOKED_AT) {
-            let slot = &slots[at];
-            let against = if let Some(against) = admission.against(slot, allowed, region) {
+        let within = [admission.fence.as_deref(), region];
+        // Here, not in `self`, which would be written at each step.
+        let (mut most_load, mut most_log, mut least_log) = (self.most_load, self.most_log, self.least_log);
+        for (at, slot) in list.take(MOST_LOOKED_AT) {
+            let against = if let Some(against) = admission.against(slot, allowed, within) {
                 against
             } else if slot.distance > farthest {
                 Step::Nearest
-            } else if let Some(room) = self.endpoints.get_mut(self.count) {
-                *room = at as u32;
-                self.count += 1;
+            } else if self.endpoints.push(at as u32).is_ok() {
                 if farthest == u32::MAX {
                     farthest = slot.distance.saturating_add(admission.margin);
                 }
-                self.most_load = self.most_load.max(slot.load);
-                self.most_log = self.most_log.max(slot.log_weight);
-                self.least_log = self.least_log.min(slot.log_weight);
+                most_load = most_load.max(slot.load);
+                most_log = most_log.max(slot.log_weight);
+                least_log = least_log.min(slot.log_weight);
                 continue;
             } else {
                 Step::Reach
@@ -301,55 +298,59 @@ impl Choice {
             observer.note(against, EndpointId(at as u32), false);
             // Those that follow are no nearer.
             if matches!(against, Step::Reach | Step::Nearest) && O::IS_SILENT {
-                return;
+                break;
             }
         }
+        (self.most_load, self.most_log, self.least_log) = (most_load, most_log, least_log);
     }
 
     /// Like [`Self::gather`] for a client elsewhere: the order of the lists says nothing, so the nearest ones are looked for
     /// among all.
-    fn gather_from<O: Observer>(
+    fn gather_from<'r, O: Observer>(
         &mut self,
         from: Elsewhere<'_>,
-        slots: &[EndpointSlot],
-        list: impl Iterator<Item = usize> + Clone,
+        list: impl Iterator<Item = Listed<'r>> + Clone,
         admission: &Admission<'_>,
         allowed: Reasons,
         observer: &mut O,
     ) {
+        let slots = from.registry.slots();
+        // Those of the endpoints.
+        let mut distances = Distances::new();
         for region in [admission.region.as_deref(), None] {
-            for at in list.clone().take(MOST_LOOKED_AT) {
-                match admission.against(&slots[at], allowed, region) {
-                    Some(against) => observer.note(against, EndpointId(at as u32), false),
-                    None => {
-                        let distance = from.distance(&slots[at]);
-                        // The nearest so far, or one that is nearer yet, sets the margin.
-                        let is_within =
-                            self.count == 0 || distance <= self.scores[0].saturating_add(admission.margin);
-                        if is_within {
-                            self.put_by_distance(distance, at, slots, observer);
-                        } else {
-                            observer.note(Step::Nearest, EndpointId(at as u32), false);
-                        }
-                    }
+            let within = [admission.fence.as_deref(), region];
+            for (at, slot) in list.clone().take(MOST_LOOKED_AT) {
+                if let Some(against) = admission.against(slot, allowed, within) {
+                    observer.note(against, EndpointId(at as u32), false);
+                    continue;
+                }
+                let distance = from.distance(slot);
+                // The nearest so far, or one that is nearer yet, sets the margin.
+                if distances
+                    .first()
+                    .is_none_or(|nearest| distance <= nearest.saturating_add(admission.margin))
+                {
+                    self.put_by_distance(&mut distances, distance, at, slots, observer);
+                } else {
+                    observer.note(Step::Nearest, EndpointId(at as u32), false);
                 }
             }
-            if self.count > 0 || admission.region.is_none() {
+            if !distances.is_empty() || admission.region.is_none() {
                 break;
             }
         }
-        let Some(&first) = self.endpoints[..self.count].first() else { return };
-        let farthest = self.scores[0].saturating_add(admission.margin);
-        let within = self.scores[..self.count].partition_point(|&distance| distance <= farthest);
-        for &index in &self.endpoints[within..self.count] {
+        let (Some(&nearest), Some(&first)) = (distances.first(), self.endpoints.first()) else { return };
+        let farthest = nearest.saturating_add(admission.margin);
+        let within = distances.partition_point(|&distance| distance <= farthest);
+        for &index in &self.endpoints[within..] {
             observer.note(Step::Nearest, EndpointId(index), false);
         }
-        self.count = within;
+        self.endpoints.truncate(within);
         if admission.is_region_of_nearest {
             let region = slots[first as usize].region;
             self.keep(Step::Region, observer, |index| slots[index].region == region);
         }
-        for &index in &self.endpoints[..self.count] {
+        for &index in &self.endpoints {
             let slot = &slots[index as usize];
             self.most_load = self.most_load.max(slot.load);
             self.most_log = self.most_log.max(slot.log_weight);
@@ -357,36 +358,37 @@ impl Choice {
         }
     }
 
-    /// Puts an endpoint among the nearest ones; `scores` hold their distances. Of equal distances the lower hash is before.
+    /// Puts an endpoint among the nearest ones, which are at `distances`. Of equal distances the lower hash is before.
     fn put_by_distance<O: Observer>(
         &mut self,
+        distances: &mut Distances,
         distance: u32,
         at: usize,
         slots: &[EndpointSlot],
         observer: &mut O,
     ) {
-        let is_before = |distance: u32, at: usize, other: u32, index: u32| {
+        let is_before = |other: u32, index: u32| {
             distance < other || distance == other && slots[at].identity < slots[index as usize].identity
         };
-        let mut place = self.count;
-        if let Some(last) = self.count.checked_sub(1).filter(|_| self.count == MAX_CANDIDATES) {
-            let index = self.endpoints[last];
-            let is_out = !is_before(distance, at, self.scores[last], index);
+        if distances.is_full()
+            && let (Some(&other), Some(&index)) = (distances.last(), self.endpoints.last())
+        {
+            let is_out = !is_before(other, index);
             observer.note(Step::Reach, EndpointId(if is_out { at as u32 } else { index }), false);
             if is_out {
                 return;
             }
-            place = last;
-        } else {
-            self.count += 1;
+            distances.pop();
+            self.endpoints.pop();
         }
+        let mut place = distances.len();
         while let Some(before) = place.checked_sub(1)
-            && is_before(distance, at, self.scores[before], self.endpoints[before])
+            && is_before(distances[before], self.endpoints[before])
         {
-            (self.scores[place], self.endpoints[place]) = (self.scores[before], self.endpoints[before]);
             place = before;
         }
-        (self.scores[place], self.endpoints[place]) = (distance, at as u32);
+        // There is room for one.
+        let _ = (distances.insert(place, distance), self.endpoints.insert(place, at as u32));
     }
 
     /// Nothing is eligible.
@@ -399,21 +401,22 @@ impl Choice {
         observer: &mut O,
     ) {
         for allowed in OPEN {
-            self.gather(slots, Linked { slots, link: rest }, admission, allowed, observer);
-            if self.count > 0 {
+            self.gather(Linked { slots, link: rest }, admission, allowed, observer);
+            if !self.endpoints.is_empty() {
                 break;
             }
         }
         let is_open = policy == Policy::Open;
         self.endpoints().for_each(|id| observer.note(Step::Open, id, is_open));
-        if self.count > 0 {
+        if !self.endpoints.is_empty() {
             self.how = if is_open { How::Open } else { How::Nothing };
-            self.count = if is_open { self.count } else { 0 };
+            if !is_open {
+                self.endpoints.clear();
+            }
             return;
         }
         // Endpoints outside of the fence are as if there were none.
-        let has_family = |at: usize| {
-            let slot = &slots[at];
+        let has_family = |(_, slot): Listed<'_>| {
             slot.families & admission.families != 0 && admission.is_within_fence(slot)
         };
         let mut all = Merged { slots, links: [eligible, rest] }.take(MOST_LOOKED_AT);
@@ -426,7 +429,7 @@ impl Choice {
     }
 
     fn report_rest<O: Observer>(&self, slots: &[EndpointSlot], rest: Link, observer: &mut O) {
-        for at in (Linked { slots, link: rest }).take(MOST_LOOKED_AT) {
+        for (at, _) in (Linked { slots, link: rest }).take(MOST_LOOKED_AT) {
             observer.note(Step::State, EndpointId(at as u32), false);
         }
     }
@@ -434,7 +437,7 @@ impl Choice {
     /// Those that are at most so much farther than the nearest.
     fn keep_nearest<O: Observer>(&mut self, of: impl Fn(usize) -> u32, margin: u32, observer: &mut O) {
         let distance = |index: u32| of(index as usize);
-        let found = &self.endpoints[..self.count];
+        let found = &self.endpoints;
         // Without an order of the client's own they are in that of distance.
         let (nearest, farthest) = match (found.first(), found.last()) {
             (Some(&first), Some(&last)) if !self.is_ranked => (distance(first), distance(last)),
@@ -454,8 +457,8 @@ impl Choice {
         if u32::from(self.most_load) <= threshold {
             return;
         }
-        let Some(least) = self.endpoints[..self.count].iter().map(load).min() else { return };
-        if self.endpoints[..self.count].iter().all(|index| u32::from(load(index)) <= threshold) {
+        let Some(least) = self.endpoints.iter().map(load).min() else { return };
+        if self.endpoints.iter().all(|index| u32::from(load(index)) <= threshold) {
             return;
         }
         self.is_personal = true;
@@ -465,7 +468,7 @@ impl Choice {
             let shed = over * 256 / (256 - threshold);
             hash::together(client ^ SHEDDING, slots[index].identity) >> 24 >= shed
         };
-        if self.endpoints[..self.count].iter().any(|&index| stays(index as usize)) {
+        if self.endpoints.iter().any(|&index| stays(index as usize)) {
             self.keep(Step::Load, observer, stays);
         } else {
             self.keep(Step::Load, observer, |index| slots[index].load == least);
@@ -489,51 +492,56 @@ impl Choice {
             Share::Weight => hash::bonus(self.most_log),
             Share::Capacity => hash::bonus(u16::MAX),
         };
-        let (mut ranked, mut hopeless) = (0, 0);
-        for place in 0..self.count {
+        // Those of the endpoints in front, which take no more places than were looked at.
+        let mut scores = heapless::Vec::<u32, MAX_CANDIDATES>::new();
+        let (mut is_full, mut lowest, mut hopeless) = (false, 0, 0);
+        for place in 0..self.endpoints.len() {
             let index = self.endpoints[place];
             let slot = &slots[index as usize];
             let together = hash::together(client, slot.identity);
-            let is_full = ranked == count;
             if is_full && together <= hopeless {
                 continue;
             }
             let mut score = if are_equal { together } else { hash::score(together) };
-            if is_full && score.saturating_add(most) <= self.scores[count - 1] {
+            if is_full && score.saturating_add(most) <= lowest {
                 hopeless = together;
                 continue;
             }
             if !are_equal {
                 score += hash::bonus(log_weight(slot));
             }
-            let mut at = if is_full { count - 1 } else { ranked };
-            if is_full && score <= self.scores[at] {
+            if is_full && score <= lowest {
                 continue;
             }
-            // What is ranked takes no more places than were looked at.
-            while at > 0 && self.scores[at - 1] < score {
-                (self.scores[at], self.endpoints[at]) = (self.scores[at - 1], self.endpoints[at - 1]);
+            if !is_full {
+                // There is room for as many as there are endpoints.
+                let _ = scores.push(score);
+                is_full = scores.len() == count;
+            }
+            let last = scores.len() - 1;
+            let mut at = last;
+            while at > 0 && scores[at - 1] < score {
+                (scores[at], self.endpoints[at]) = (scores[at - 1], self.endpoints[at - 1]);
                 at -= 1;
             }
-            (self.scores[at], self.endpoints[at]) = (score, index);
-            ranked += usize::from(!is_full);
+            (scores[at], self.endpoints[at]) = (score, index);
+            lowest = scores[last];
         }
-        self.count = ranked;
+        self.endpoints.truncate(scores.len());
         (self.is_ranked, self.is_personal) = (true, true);
     }
 
     fn keep_first<O: Observer>(&mut self, count: usize, observer: &mut O) {
-        let count = count.min(self.count);
-        for &index in &self.endpoints[count..self.count] {
+        for &index in self.endpoints.iter().skip(count) {
             observer.note(Step::Count, EndpointId(index), false);
         }
-        self.count = count;
+        self.endpoints.truncate(count);
     }
 
     /// Keeps those of which `is_kept` is true, in their order.
     fn keep<O: Observer>(&mut self, step: Step, observer: &mut O, is_kept: impl Fn(usize) -> bool) {
         let mut kept = 0;
-        for place in 0..self.count {
+        for place in 0..self.endpoints.len() {
             let index = self.endpoints[place];
             if is_kept(index as usize) {
                 self.endpoints[kept] = index;
@@ -542,7 +550,7 @@ impl Choice {
                 observer.note(step, EndpointId(index), false);
             }
         }
-        self.count = kept;
+        self.endpoints.truncate(kept);
     }
 }
 
@@ -581,12 +589,17 @@ impl<'v> Admission<'v> {
         admission
     }
 
-    /// What keeps an endpoint from being a candidate.
+    /// What keeps an endpoint from being a candidate; the regions are those of [`Self::fence`], and those that are wanted.
     #[inline]
-    fn against(&self, slot: &EndpointSlot, allowed: Reasons, region: Option<&[u16]>) -> Option<Step> {
+    fn against(
+        &self,
+        slot: &EndpointSlot,
+        allowed: Reasons,
+        [fence, region]: [Option<&[u16]>; 2],
+    ) -> Option<Step> {
         if Reasons(slot.reasons).beyond(allowed) != Reasons(0) {
             Some(Step::State)
-        } else if !self.is_within_fence(slot) {
+        } else if fence.is_some_and(|fence| !fence.contains(&slot.region)) {
             Some(Step::Fence)
         } else if region.is_some_and(|region| !region.contains(&slot.region)) {
             Some(Step::Region)
@@ -617,14 +630,18 @@ struct Linked<'r> {
     link: Link,
 }
 
-impl Iterator for Linked<'_> {
-    type Item = usize;
+/// An endpoint of a list, with its number.
+type Listed<'r> = (usize, &'r EndpointSlot);
+
+impl<'r> Iterator for Linked<'r> {
+    type Item = Listed<'r>;
 
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Listed<'r>> {
         let at = self.link.index()?;
-        self.link = self.slots.get(at)?.next;
-        Some(at)
+        let slot = self.slots.get(at)?;
+        self.link = slot.next;
+        Some((at, slot))
     }
 }
 
@@ -635,11 +652,11 @@ struct Merged<'r> {
     links: [Link; 2],
 }
 
-impl Iterator for Merged<'_> {
-    type Item = usize;
+impl<'r> Iterator for Merged<'r> {
+    type Item = Listed<'r>;
 
     #[inline]
-    fn next(&mut self) -> Option<usize> {
+    fn next(&mut self) -> Option<Listed<'r>> {
         let [first, second] = self.links.map(|link| link.index().filter(|&at| at < self.slots.len()));
         let (which, at) = match (first, second) {
             (Some(first), None) => (0, first),
@@ -650,8 +667,9 @@ impl Iterator for Merged<'_> {
             (Some(_), Some(second)) => (1, second),
             (None, None) => return None,
         };
-        self.links[which] = self.slots[at].next;
-        Some(at)
+        let slot = &self.slots[at];
+        self.links[which] = slot.next;
+        Some((at, slot))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::chain::{Choice, How, Step, Wanted};
 use super::hash::{self, PREFIX_V4, PREFIX_V6};
 use super::position::{Asker, Position, Whereabouts};
-use super::rdata::{MAX_STEERING, Steering};
+use super::rdata::Steering;
 use crate::answer::Client;
 use crate::registry::{EndpointId, V4, V6};
 use crate::view::View;
@@ -44,7 +44,7 @@ pub fn explain(
 ) -> Option<Explanation> {
     let wanted = families(rtype)?;
     let rrset = crate::answer::steered_rrset(view, name, rtype)?;
-    let mut octets = [0; MAX_STEERING];
+    let mut octets = crate::answer::SteeringOctets::new();
     let read = crate::answer::read_steering(rrset, &mut octets)?;
     steering(&read);
     let mut choice = Choice::new();

@@ -115,6 +115,36 @@ fn one_that_falls_silent_is_claimed_within_moments_and_taken_back_within_seconds
 }
 
 #[test]
+fn what_the_own_beacon_tells_is_what_probes_came_to() {
+    let mut world = World::new();
+    assert!(!world.prober.poll_news(), "nothing was probed");
+    world.silent = vec!["c"];
+    world.pass(Duration::from_secs(60));
+    assert!(world.prober.poll_news());
+    assert!(!world.prober.poll_news(), "told already");
+    let findings = world.prober.findings(world.view.registry());
+    assert!(!findings.near.is_empty() && findings.near.iter().all(|near| near.round_trip == 1_000));
+    let told: Vec<_> = findings.suspects.iter().map(|suspect| suspect.as_str()).collect();
+    assert_eq!((told, world.suspects()), (vec!["c"], vec!["c"]));
+    assert_eq!(findings.coordinate, world.prober.coordinate());
+}
+
+#[test]
+fn without_memory_for_near_lists_all_that_there_is_room_for_are_probed() {
+    let mut world = World::new();
+    world.prober = Prober::new(vec![Edge::EMPTY; 16].leak(), &mut [], 3, at(0));
+    world.pass(Duration::from_secs(60));
+    let observer = world.nodes[1].clone();
+    let payload = observer.beacon(1, 0, &[], None, &[]);
+    let learnt = hear(&mut world.view, &observer, 'b', &payload, world.now).unwrap();
+    let Ok(Learnt::Node(node)) = learnt else { panic!("{learnt:?}") };
+    world.hear_suspects(node, &payload);
+    world.pass(Duration::from_secs(60));
+    let others: Vec<_> = world.probed.keys().map(String::as_str).collect();
+    assert_eq!(others, NAMES[1..]);
+}
+
+#[test]
 fn whom_another_claims_to_be_dead_is_probed_at_once() {
     let mut world = World::new();
     world.pass(Duration::from_secs(60));

@@ -8,6 +8,7 @@ mod node;
 mod nsupdate;
 mod operator;
 mod origin;
+pub mod puppets;
 mod steered;
 mod witness;
 mod zone;
@@ -19,7 +20,8 @@ pub use node::{Node, NodeBuilder};
 pub use nsupdate::nsupdate;
 pub use operator::{Enrolment, Operator, status};
 pub use origin::{Origin, OriginBuilder};
-pub use steered::Steered;
+pub use puppets::Puppet;
+pub use steered::{Steered, steering_rdata};
 pub use witness::Witness;
 pub use zone::{Zone, address_of};
 

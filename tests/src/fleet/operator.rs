@@ -17,12 +17,21 @@ pub struct Enrolment {
     pub key: PathBuf,
     /// The file of its certificate.
     pub certificate: PathBuf,
+    /// The files of public keys of the operators that it believes.
+    pub operators: Vec<PathBuf>,
 }
 
 impl Enrolment {
+    /// The same for a node that believes the nodes and orders of this operator.
+    pub fn believing(mut self, operator: &Operator) -> Self {
+        self.operators.push(operator.public_key());
+        self
+    }
+
     /// Lines for the section `[enrolment]` of a node of either kind.
     pub fn lines(&self) -> String {
-        format!("key = {:?}\ncertificate = {:?}\n", self.key, self.certificate)
+        let lines = format!("key = {:?}\ncertificate = {:?}\n", self.key, self.certificate);
+        if self.operators.is_empty() { lines } else { lines + &format!("operators = {:?}\n", self.operators) }
     }
 }
 
@@ -54,7 +63,7 @@ impl Operator {
         let mut enrol = binary::command(&["enroll", "--name", node, "--region", region]);
         enrol.args(more).arg("--operator-key").arg(self.key());
         run(enrol.arg(public).arg("--output").arg(&certificate));
-        Enrolment { region: region.to_owned(), key, certificate }
+        Enrolment { region: region.to_owned(), key, certificate, operators: Vec::new() }
     }
 
     /// A line for the section `[enrolment]` of a gateway that follows this operator's orders.
@@ -82,6 +91,12 @@ impl Operator {
         let key = keys::load_secret(&file("key")).unwrap_or_else(|error| panic!("{error}"));
         let certificate = enrolment::load(&file("cert")).unwrap_or_else(|error| panic!("{error}"));
         (key, certificate)
+    }
+
+    /// The secret key.
+    #[track_caller]
+    pub fn secret(&self) -> SigningKey {
+        keys::load_secret(&self.key()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn key(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use resolver_core::steer::text;
 use resolver_core::wire::Name;
 
-use super::{Node, NodeBuilder, Operator, Origin, Zone, converge};
+use super::{Node, NodeBuilder, NodeKind, Operator, Origin, Zone, converge};
 use crate::{Broker, BrokerKind, Scratch};
 
 /// Broker, origin and operator of a fleet with one steered name.
@@ -37,7 +37,7 @@ impl Steered {
         let mut text = Zone::preamble("example.com.");
         text.push_str("backup A 192.0.2.99\n");
         for (owner, steering) in names {
-            text.push_str(&format!("{owner} 30 IN TYPE65333 {}\n", rdata(steering)));
+            text.push_str(&format!("{owner} 30 IN TYPE65333 {}\n", steering_rdata(steering)));
         }
         let zone = Zone::new("example.com.", text);
         let origin = Origin::build(&scratch, broker.address()).zone(&zone).start();
@@ -45,12 +45,32 @@ impl Steered {
         Self { scratch, broker, zone, origin, operator }
     }
 
-    /// A node in `region` that offers `web` on `address` (port 443), and steers to others. `more` goes into `[steering]`.
+    /// The node that is asked, of the chosen kind, in `region`: it offers `web` (port 443), and steers to others. A gateway
+    /// does so on `address`; see [`Self::address_of`]. `more` goes into `[steering]`; a board's knows nothing but regions.
     pub fn node(&self, name: &str, region: &str, address: &str, more: &str) -> NodeBuilder {
-        self.node_by(&self.operator, self.broker.address(), name, region, address, more)
+        let broker = self.broker.address();
+        self.node_of(NodeKind::chosen(), &self.operator, broker, name, region, address, ("", more))
     }
 
-    /// Likewise at a place, as latitude and longitude.
+    /// Another node, always a gateway: boards have one address all, and no way to each other.
+    pub fn peer(&self, name: &str, region: &str, address: &str, more: &str) -> NodeBuilder {
+        self.peer_by(&self.operator, self.broker.address(), name, region, address, more)
+    }
+
+    /// Likewise, enrolled by somebody else or with its own way to the broker.
+    pub fn peer_by(
+        &self,
+        operator: &Operator,
+        broker: SocketAddr,
+        name: &str,
+        region: &str,
+        address: &str,
+        more: &str,
+    ) -> NodeBuilder {
+        self.node_of(NodeKind::Gateway, operator, broker, name, region, address, ("", more))
+    }
+
+    /// A gateway at a place, as latitude and longitude.
     pub fn node_at(
         &self,
         name: &str,
@@ -60,25 +80,23 @@ impl Steered {
         more: &str,
     ) -> NodeBuilder {
         let place = format!("position = [{latitude:?}, {longitude:?}]\n");
-        self.build(&self.operator, self.broker.address(), name, region, address, (&place, more))
+        let broker = self.broker.address();
+        self.node_of(NodeKind::Gateway, &self.operator, broker, name, region, address, (&place, more))
     }
 
-    /// Likewise, enrolled by somebody else or with its own way to the broker.
-    pub fn node_by(
-        &self,
-        operator: &Operator,
-        broker: SocketAddr,
-        name: &str,
-        region: &str,
-        address: &str,
-        more: &str,
-    ) -> NodeBuilder {
-        self.build(operator, broker, name, region, address, ("", more))
+    /// Where others find the node that was given `address`.
+    pub fn address_of(&self, node: &Node, address: [u8; 4]) -> [u8; 4] {
+        match node.kind() {
+            NodeKind::Gateway => address,
+            NodeKind::Board => crate::wire::BOARD,
+        }
     }
 
     /// The last are lines for `[enrolment]` and `[steering]`.
-    fn build(
+    #[allow(clippy::too_many_arguments)]
+    fn node_of(
         &self,
+        kind: NodeKind,
         operator: &Operator,
         broker: SocketAddr,
         name: &str,
@@ -86,15 +104,15 @@ impl Steered {
         address: &str,
         (place, more): (&str, &str),
     ) -> NodeBuilder {
-        let enrolment = operator.enrol(name, region, &["--service", "web"]);
-        let operators = format!("{place}operators = [{:?}]\n", self.operator.public_key());
-        Node::build(&self.scratch, broker)
+        let enrolment = operator.enrol(name, region, &["--service", "web"]).believing(&self.operator);
+        let is_taken = |line: &&str| kind == NodeKind::Gateway || line.starts_with("regions");
+        let more: String = more.split_inclusive('\n').filter(is_taken).collect();
+        Node::build_kind(kind, &self.scratch, broker)
             .name(name)
             .zone(&self.zone)
             .listen_on(address)
             .enrolled(enrolment)
-            .sections(&operators)
-            .sections(&format!("[steering]\n{more}[[service]]\nname = \"web\"\nport = 443\n"))
+            .sections(&format!("{place}[steering]\n{more}[[service]]\nname = \"web\"\nport = 443\n"))
     }
 
     /// Starts it, and waits until it has the zone.
@@ -107,7 +125,7 @@ impl Steered {
 }
 
 /// A steering text as any zone file has it (RFC 3597).
-fn rdata(steering: &str) -> String {
+pub fn steering_rdata(steering: &str) -> String {
     let origin: Name = "example.com.".parse().unwrap_or_else(|error| panic!("{error}"));
     let mut out = [0; 512];
     let length = text::parse(steering.split_whitespace(), &origin, &mut out)

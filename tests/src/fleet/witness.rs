@@ -56,6 +56,35 @@ impl Witness {
         }
     }
 
+    /// How many messages of nodes were refused for a reason: "operator", "signature", …
+    pub fn refused_of_nodes(&self, reason: &str) -> u64 {
+        match self {
+            Self::Metrics(_) => {
+                let label = format!("reason=\"{reason}\"");
+                self.metrics().count("fingerpost_fleet_refused_total", &[&label])
+            }
+            Self::Log(_) => self.fleet_count(&format!("refused_{reason}")),
+        }
+    }
+
+    /// Whether the distance of another node was measured.
+    pub fn has_measured(&self) -> bool {
+        match self {
+            Self::Metrics(_) => {
+                self.metrics().count("fingerpost_probes_total", &["outcome=\"answered\""]) > 0
+            }
+            Self::Log(_) => self.fleet_count("measured") > 0,
+        }
+    }
+
+    /// How many nodes it takes to be cut off from their broker, and there.
+    pub fn cut_off(&self) -> u64 {
+        match self {
+            Self::Metrics(_) => self.metrics().count("fingerpost_fleet_nodes", &["state=\"cut_off\""]),
+            Self::Log(_) => self.fleet_count("cut_off"),
+        }
+    }
+
     /// What keeps the zone from following, as the node says it, and in one word. `None` if nothing does.
     pub fn trouble(&self, apex: &str) -> Option<(String, String)> {
         match self {
@@ -130,6 +159,14 @@ impl Witness {
             }
             Self::Log(_) => panic!("a board has no metrics"),
         }
+    }
+
+    /// What a board said of the fleet last.
+    fn fleet_count(&self, name: &str) -> u64 {
+        let text = self.text();
+        let line = whole_lines(&text).rfind(|line| line.contains(" report: fleet:"));
+        let mut words = line.unwrap_or_default().split(' ');
+        words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).unwrap_or_default()
     }
 
     /// What a board said of the zone last.

@@ -29,6 +29,7 @@ use resolver_core::fleet::{Fleet, FleetCounters, FleetError, FleetSubscription};
 use resolver_core::life::{
     Coordinate, Identifier, MAX_REVOKED, NodeError, NodeTopic, OperatorTopic, Trust, open_revocations,
 };
+use resolver_core::prober::Query;
 use resolver_core::registry::Learnt;
 use resolver_core::wire::Name;
 use tokio::time::sleep_until;
@@ -49,7 +50,6 @@ pub(super) use report::register;
 use changes::Changes;
 use inbox::Inbox;
 use orders::KnownOrders;
-use probe::Query;
 use prober::Prober;
 
 /// What the feed's task, metrics and the one that steers share.

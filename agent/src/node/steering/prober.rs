@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use resolver_core::distance::Edge;
 use resolver_core::life::{self, Beacon};
-use resolver_core::prober::{self, NearSlot};
+use resolver_core::prober::{self, NearSlot, Query};
 use resolver_core::registry::{NodeId, Outcome, Registry};
 use resolver_core::{Instant, View};
 use tokio::sync::mpsc;
 
-use super::probe::{self, Query};
+use super::probe;
 use super::{Findings, Tally};
 use crate::node::clock;
 use crate::node::view::SharedView;

@@ -4,6 +4,8 @@ use core::net::SocketAddr;
 
 use log::Level;
 use resolver_core::feed::follow::Link;
+#[cfg(feature = "steering")]
+use resolver_core::life::Orders;
 use resolver_core::life::{Delivery, Heard, Life, LifeCounters, NodeError, NodeTopicString, Vitals};
 use resolver_core::{Feed, Instant, View};
 
@@ -110,6 +112,11 @@ impl<'m> OwnLife<'m> {
         self.life.handle_change();
     }
 
+    #[cfg(feature = "steering")]
+    pub(super) fn handle_orders(&mut self, orders: &Orders<'_>) -> Result<(), NodeError> {
+        self.life.handle_orders(orders)
+    }
+
     /// None where there is no way to the broker, and so nobody to tell.
     pub(super) fn handle_addresses(&mut self, addresses: &[SocketAddr], now: Instant) {
         if !addresses.is_empty() {
@@ -128,7 +135,7 @@ impl<'m> OwnLife<'m> {
         &mut self,
         feed: &Feed<'_>,
         view: &View<'_>,
-        load: u8,
+        vitals: &Vitals<'_>,
         now: Instant,
     ) -> Option<Request<'_>> {
         if self.listening == Listening::Due {
@@ -139,9 +146,7 @@ impl<'m> OwnLife<'m> {
         if self.life.poll_reconnect(now) {
             return Some(Request::Disconnect);
         }
-        // Nothing is checked or probed here: services are up as long as the board is.
-        let vitals = Vitals { load, ..Vitals::default() };
-        let transmit = self.life.poll_transmit(feed, view, &vitals, now, self.out);
+        let transmit = self.life.poll_transmit(feed, view, vitals, now, self.out);
         let unfit = self.life.counters().unfit;
         if core::mem::replace(&mut self.unfit, unfit) != unfit {
             log::error!(

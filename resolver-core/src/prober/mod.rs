@@ -18,12 +18,16 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use crate::distance::{Candidate, Coordinate, Edge, LONGEST_WAIT, MAX_NEAR, Near, NearList, Survey};
+use crate::distance::{self, Candidate, Coordinate, Edge, LONGEST_WAIT, NearList, Survey};
 use crate::feed::follow::Jitter;
-use crate::life::Beacon;
+use crate::life::{Beacon, Identifier, MAX_NEAR, Near};
 use crate::registry::{self, NodeId, Outcome, Registry};
 use crate::time::Instant;
 use crate::view::View;
+
+mod query;
+
+pub use query::Query;
 
 /// The near list of a node that is probed: an element of a prober's memory.
 #[derive(Clone, Debug)]
@@ -48,10 +52,21 @@ pub struct Probe {
     pub patience: Duration,
 }
 
+/// What probes and silence came to, for [`crate::life::Vitals`].
+#[derive(Clone, Debug)]
+pub struct Findings<'r> {
+    /// See [`Prober::coordinate`].
+    pub coordinate: Option<Coordinate>,
+    /// See [`Prober::near_list`].
+    pub near: heapless::Vec<Near<'r>, MAX_NEAR>,
+    /// Nodes that are claimed to be dead, ascending.
+    pub suspects: heapless::Vec<Identifier<'r>, MAX_NEAR>,
+}
+
 /// Probes nodes within a budget, see [`Survey`], and tells the registry what that comes to.
 ///
-/// Getters: `near_list`, `coordinate`, `is_due`. Something happened: `handle_beacon`, `handle_outcome`, `handle_timeout`. Mutator: `forget`. What is
-/// to be done: `poll_probe`, `poll_at`. Late and spurious calls are harmless.
+/// Getters: `near_list`, `coordinate`, `findings`, `is_due`. Something happened: `handle_beacon`, `handle_outcome`, `handle_timeout`. Mutator: `forget`. What is
+/// to be done: `poll_probe`, `poll_news`, `poll_at`. Late and spurious calls are harmless.
 pub struct Prober<'m> {
     survey: Survey<'m>,
     near: &'m mut [NearSlot],
@@ -67,6 +82,7 @@ pub struct Prober<'m> {
     recheck_from: Instant,
     jitter: Jitter,
     urgent: heapless::Vec<Urgent, HASTE>,
+    has_news: bool,
 }
 
 /// A node that may be gone.
@@ -80,7 +96,8 @@ struct Urgent {
 }
 
 impl<'m> Prober<'m> {
-    /// As many nodes are probed as `edges` has elements, at best as many as `near`; none: nothing is measured.
+    /// As many nodes are probed as `edges` has elements; none: nothing is measured. `near` is for as many at best, and for none where
+    /// all nodes of the registry are probed.
     pub fn new(edges: &'m mut [Edge], near: &'m mut [NearSlot], seed: u64, now: Instant) -> Self {
         let has_room = !edges.is_empty();
         let mut jitter = Jitter::new(seed ^ OTHER_STREAM);
@@ -95,11 +112,12 @@ impl<'m> Prober<'m> {
             recheck_from: now,
             jitter,
             urgent: heapless::Vec::new(),
+            has_news: false,
         }
     }
 
     /// The nearest that were measured, for the own beacon: at most [`crate::life::MAX_NEAR`].
-    pub fn near_list(&self) -> heapless::Vec<(NodeId, u32), MAX_NEAR> {
+    pub fn near_list(&self) -> heapless::Vec<(NodeId, u32), { distance::MAX_NEAR }> {
         self.survey.near_list().iter().map(|near| (NodeId::from_index(near.id), near.rtt)).collect()
     }
 
@@ -108,7 +126,22 @@ impl<'m> Prober<'m> {
         Some(self.survey.coordinate()).filter(Coordinate::is_useful)
     }
 
-    /// Keeps the near list of a node that is probed, and probes whom it claims to be dead. A walk through the memory.
+    /// What the own beacon tells of the nodes in `registry`.
+    pub fn findings<'r>(&self, registry: &'r Registry<'_>) -> Findings<'r> {
+        let near = |&(node, round_trip): &(NodeId, u32)| {
+            Some(Near { node: Identifier::new(registry.node(node)?.name)?, round_trip })
+        };
+        let suspects = registry.suspects().filter_map(|node| Identifier::new(node.name));
+        let mut findings = Findings {
+            coordinate: self.coordinate(),
+            near: self.near_list().iter().filter_map(near).take(MAX_NEAR).collect(),
+            suspects: suspects.take(MAX_NEAR).collect(),
+        };
+        findings.suspects.sort_unstable();
+        findings
+    }
+
+    /// Keeps the near list of a node that is probed, if there is memory for it, and probes whom it claims to be dead. A walk through the memory.
     pub fn handle_beacon(
         &mut self,
         registry: &Registry<'_>,
@@ -131,9 +164,9 @@ impl<'m> Prober<'m> {
         let Some(slot) = own.or_else(unused).and_then(|at| self.near.get_mut(at)) else { return };
         slot.id = id;
         let found = beacon.near.filter_map(|near| {
-            registry.find(near.node).map(|node| Near { id: number(node), rtt: near.round_trip })
+            registry.find(near.node).map(|node| distance::Near { id: number(node), rtt: near.round_trip })
         });
-        slot.list = found.take(MAX_NEAR).collect();
+        slot.list = found.take(distance::MAX_NEAR).collect();
     }
 
     /// Whether to call [`Self::handle_timeout`], which takes the view for itself.
@@ -190,6 +223,11 @@ impl<'m> Prober<'m> {
         None
     }
 
+    /// Whether what the own beacon tells may have changed since the last call.
+    pub fn poll_news(&mut self) -> bool {
+        core::mem::take(&mut self.has_news)
+    }
+
     /// When to poll again at the latest; `None`: never.
     pub fn poll_at(&self) -> Option<Instant> {
         let urgent = self.urgent.iter().map(|urgent| urgent.due).min();
@@ -218,6 +256,7 @@ impl<'m> Prober<'m> {
             }
         };
         view.handle_probe(node, outcome, now);
+        self.has_news = true;
         let known = view.registry().node(node);
         match known.filter(|node| node.is_alive && !node.is_accused_here).map_or(0, |node| node.failures) {
             0 => self.urgent.retain(|urgent| urgent.node != node),
@@ -260,9 +299,10 @@ impl<'m> Prober<'m> {
     /// Tells the registry where this node is, if that has changed so that it matters.
     fn tell(&mut self, view: &mut View<'_>) {
         let own = self.survey.coordinate();
-        let has_moved = self.told.is_none_or(|told| moved(&told, &own) >= MOVE);
+        let has_moved = self.told.is_none_or(|told| told.moved(&own) >= MOVE);
         if own.is_useful() && has_moved {
             self.told = Some(own);
+            self.has_news = true;
             view.set_own_coordinate(Some(own));
         }
     }
@@ -310,12 +350,6 @@ fn place(name: &str) -> u32 {
         name.bytes().fold(0x811C_9DC5, |sum: u32, octet| (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193));
     let hash = (hash ^ hash >> 16).wrapping_mul(0x85EB_CA6B);
     hash ^ hash >> 13
-}
-
-/// Over all axes and height.
-fn moved(a: &Coordinate, b: &Coordinate) -> u32 {
-    let axes = a.axes.iter().zip(b.axes).map(|(a, b)| a.abs_diff(b));
-    axes.fold(a.height.abs_diff(b.height), u32::saturating_add)
 }
 
 /// The planner's number of a node: a registry has at most 65,534.
