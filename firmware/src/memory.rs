@@ -41,7 +41,7 @@ const COVERAGE: usize = 128;
 
 /// The largest query that is read whole; a name of 255 octets and EDNS fit twice. What is longer is cut off, and so
 /// gets FORMERR.
-const QUERY: usize = 512;
+pub(crate) const QUERY: usize = 512;
 
 /// The common EDNS payload size that no path fragments (DNS flag day 2020).
 pub(crate) const UDP_PAYLOAD: u16 = 1_232;
@@ -50,7 +50,7 @@ pub(crate) const UDP_PAYLOAD: u16 = 1_232;
 const UDP_REPLY: usize = UDP_PAYLOAD as usize + 510;
 
 /// Datagrams that wait for their answer. A burst of more loses the rest; each entry takes 48 octets.
-const UDP_QUEUE: usize = 28;
+const UDP_QUEUE: usize = 32;
 
 /// Octets of those: queries of 64 octets, as most are.
 const UDP_RECEIVE: usize = UDP_QUEUE * 64;
@@ -258,7 +258,6 @@ impl TlsBuffers {
 pub(crate) struct UdpBuffers {
     pub(crate) receive: [u8; UDP_RECEIVE],
     pub(crate) send: [u8; UDP_SEND],
-    pub(crate) query: [u8; QUERY],
     pub(crate) reply: [u8; UDP_REPLY],
 }
 
@@ -277,8 +276,7 @@ pub(crate) struct TcpBuffers {
 }
 
 impl UdpBuffers {
-    const EMPTY: Self =
-        Self { receive: [0; UDP_RECEIVE], send: [0; UDP_SEND], query: [0; QUERY], reply: [0; UDP_REPLY] };
+    const EMPTY: Self = Self { receive: [0; UDP_RECEIVE], send: [0; UDP_SEND], reply: [0; UDP_REPLY] };
 }
 
 impl TcpBuffers {

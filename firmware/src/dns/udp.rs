@@ -6,13 +6,13 @@ use core::task::Poll;
 use embassy_futures::select::Either;
 use embassy_futures::{poll_once, yield_now};
 use embassy_net::Stack;
-use embassy_net::udp::UdpSocket;
-use embassy_time::{Duration, with_timeout};
+use embassy_net::udp::{UdpMetadata, UdpSocket};
+use embassy_time::{Duration, Instant, with_timeout};
 use resolver_core::Transport;
 
 use super::Server;
 use crate::health::{Task, alive};
-use crate::memory::{UdpBuffers, UdpQueues};
+use crate::memory::{QUERY, UdpBuffers, UdpQueues};
 
 /// Answers for ever.
 #[embassy_executor::task]
@@ -22,39 +22,36 @@ pub(crate) async fn serve(
     queues: &'static mut UdpQueues,
     buffers: &'static mut UdpBuffers,
 ) -> ! {
-    let UdpBuffers { receive, send, query, reply } = buffers;
+    let UdpBuffers { receive, send, reply } = buffers;
     let UdpQueues { receive: receive_queue, send: send_queue, unused } = queues;
     // Made first, so it gets all that comes to the port; the other one of the same port sends.
     let mut inbox = UdpSocket::new(stack, receive_queue, receive, unused, &mut []);
     open(&mut inbox, server.port);
+    // When a neighbour was last waited for in vain.
+    let mut in_vain: Option<Instant> = None;
     loop {
         let mut outbox = UdpSocket::new(stack, &mut [], &mut [], send_queue, send);
         open(&mut outbox, server.port);
         loop {
-            let Either::First((length, client)) = alive(
-                Task::Udp,
-                inbox.recv_from_with(|datagram, client| {
-                    let length = datagram.len().min(query.len());
-                    query[..length].copy_from_slice(&datagram[..length]);
-                    (length, client)
-                }),
-            )
-            .await;
-            let source = client.endpoint.addr;
-            // Nobody else has our own address: a neighbour of it is never found.
-            if client.endpoint.port == 0 || client.local_address == Some(source) {
-                server.tally.unanswerable.increment();
-                continue;
-            }
-            let Some(length) = server.answer(&query[..length], source, Transport::Udp, reply) else {
-                continue;
+            let answer = |datagram: &[u8], client: UdpMetadata| {
+                let source = client.endpoint.addr;
+                // Nobody else has our own address: a neighbour of it is never found.
+                if client.endpoint.port == 0 || client.local_address == Some(source) {
+                    server.tally.unanswerable.increment();
+                    return None;
+                }
+                let query = &datagram[..datagram.len().min(QUERY)];
+                Some((server.answer(query, source, Transport::Udp, reply)?, client))
             };
+            let Either::First(answered) = alive(Task::Udp, inbox.recv_from_with(answer)).await;
+            let Some((length, client)) = answered else { continue };
             // The stack keeps a reply until it knows the neighbour's address, for ever if there is no such neighbour,
             // and all others behind it. So one at a time, and what does not leave soon is given up: that takes a new
-            // socket (one that was closed still sends nothing for a second). Where others wait, a neighbour that is not known yet
-            // gets less time: what has to be asked for once in a while is not worth their waiting.
+            // socket (one that was closed still sends nothing for a second). While others wait, this is done for one
+            // neighbour a second; the next ones get less time.
             let is_crowded = poll_once(inbox.wait_recv_ready()).is_ready();
-            let patience = if is_crowded { CROWDED } else { NEIGHBOUR };
+            let was_in_vain = in_vain.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+            let patience = if is_crowded && was_in_vain { CROWDED } else { NEIGHBOUR };
             let mut sent = pin!(async {
                 let sent = outbox.send_to(&reply[..length], client).await;
                 outbox.flush().await;
@@ -73,6 +70,9 @@ pub(crate) async fn serve(
                 server.tally.undelivered.increment();
             }
             if outcome.is_none() {
+                if !was_in_vain {
+                    in_vain = Some(Instant::now());
+                }
                 break;
             }
         }
@@ -88,5 +88,5 @@ fn open(socket: &mut UdpSocket<'_>, port: u16) {
 
 /// How long a neighbour may take to say its address: on a wire less than a millisecond.
 const NEIGHBOUR: Duration = Duration::from_millis(50);
-/// The same while other queries wait.
+/// The same while other queries wait, and one was waited for in vain within a second.
 const CROWDED: Duration = Duration::from_millis(2);
