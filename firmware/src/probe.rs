@@ -23,7 +23,8 @@ use crate::health::{Task, alive};
 use crate::memory::{PROBES, ProbeBuffers};
 use crate::state::{State, now};
 
-/// Starts it, with a query for the zone `apex`, if `block` names operators. Not where the other tasks are started, for whose sake the stack is deep enough.
+/// Starts it, with a query for the zone `apex`, if `block` names operators. Not where the other tasks are started, for whose
+/// sake the stack is deep enough.
 #[inline(never)]
 pub(crate) fn start(
     spawner: Spawner,

@@ -65,7 +65,7 @@ impl Topics {
         let mut wanted = BTreeMap::from([(self.available(), Bytes::from_static(b"online"))]);
         // A node that moved to another region is told of twice: where it is, and where it ended.
         let mut seen = BTreeSet::new();
-        let (there, gone): (Vec<_>, Vec<_>) = report.nodes.iter().partition(|node| is_there(node));
+        let (there, gone): (Vec<_>, Vec<_>) = report.nodes.iter().partition(|node| node.is_there());
         let nodes = there.into_iter().chain(gone).filter(|node| seen.insert(&node.name)).take(MAX_NODES);
         for node in nodes {
             let alerts = report.alerts.iter().filter(|alert| alert.node == node.name);
@@ -201,10 +201,13 @@ fn state(node: &NodeRow, alerts: &[&str]) -> Value {
     let on = |is_on: bool| if is_on { "ON" } else { "OFF" };
     let up = state_name(ServiceState::Up);
     let services = node.services.iter().take(MAX_PARTS).map(|service| {
-        (format!("{}_{}", service.name, service.port), json!(on(is_there(node) && service.state == Some(up))))
+        (
+            format!("{}_{}", service.name, service.port),
+            json!(on(node.is_there() && service.state == Some(up))),
+        )
     });
     let behind = node.zones.iter().take(MAX_PARTS);
-    let behind = behind.map(|zone| (escaped(&zone.zone), json!(zone.lag.filter(|_| is_there(node)))));
+    let behind = behind.map(|zone| (escaped(&zone.zone), json!(zone.lag.filter(|_| node.is_there()))));
     json!({
         "connection": on(node.state == "up"),
         "state": node.state,
@@ -214,10 +217,6 @@ fn state(node: &NodeRow, alerts: &[&str]) -> Value {
         "services": services.collect::<Map<_, _>>(),
         "behind": behind.collect::<Map<_, _>>(),
     })
-}
-
-fn is_there(node: &NodeRow) -> bool {
-    node.state == "up" || node.state == "silent"
 }
 
 fn octets(value: &Value) -> Bytes {

@@ -32,7 +32,7 @@ pub(super) fn of(nodes: &[NodeRow], wall: Option<u64>) -> Vec<Alert> {
     for node in nodes {
         let mut tell = |kind, what| alerts.push(Alert { node: node.name.clone(), kind, what });
         of_node(node, &mut tell, wall);
-        if is_there(node)
+        if node.is_there()
             && let Some(finders) = finders.get(node.name.as_str())
         {
             tell("suspected", format!("does not answer the probes of {}", some(finders)));
@@ -48,7 +48,7 @@ fn of_node(node: &NodeRow, tell: &mut impl FnMut(&'static str, String), wall: Op
     if node.state == Condition::Silent.name() {
         tell("silent", "no report for too long: it hangs, or lost its power".into());
     }
-    if !is_there(node) {
+    if !node.is_there() {
         return;
     }
     if let Some(wall) = wall
@@ -101,10 +101,6 @@ fn of_zone(zone: &ZoneRow) -> Option<String> {
     }
     let is_at_fault = [Phase::Full, Phase::Diverged].iter().any(|phase| phase.name() == zone.phase);
     is_at_fault.then(|| format!("is {}", zone.phase))
-}
-
-fn is_there(node: &NodeRow) -> bool {
-    [Condition::Up, Condition::Silent].iter().any(|condition| condition.name() == node.state)
 }
 
 fn some(names: &[&str]) -> String {

@@ -365,6 +365,11 @@ pub(super) fn table(report: &Report, complete: bool) -> String {
 }
 
 impl NodeRow {
+    /// Whether it is up, as far as it said so itself.
+    pub(crate) fn is_there(&self) -> bool {
+        [Condition::Up, Condition::Silent].iter().any(|condition| condition.name() == self.state)
+    }
+
     fn lacks_zones(&self) -> bool {
         self.zone_count.is_none_or(|count| self.zones.len() < count as usize)
     }
@@ -422,7 +427,7 @@ fn service_lines(out: &mut String, node: &NodeRow) {
 
 /// Zones in trouble first, and of many only these.
 fn zone_lines(out: &mut String, node: &NodeRow) {
-    if node.state != Condition::Up.name() && node.state != Condition::Silent.name() {
+    if !node.is_there() {
         return;
     }
     let (troubled, well): (Vec<_>, Vec<_>) = node.zones.iter().partition(|zone| zone.is_troubled());

@@ -1,12 +1,13 @@
 //! DNS over UDP: one socket for both families; a reply leaves from the address that was asked.
 
+use core::net::Ipv4Addr;
 use core::pin::pin;
 use core::task::Poll;
 
 use embassy_futures::select::Either;
 use embassy_futures::{poll_once, yield_now};
-use embassy_net::Stack;
 use embassy_net::udp::{UdpMetadata, UdpSocket};
+use embassy_net::{IpListenEndpoint, Stack};
 use embassy_time::{Duration, Instant, with_timeout};
 use resolver_core::Transport;
 
@@ -24,14 +25,15 @@ pub(crate) async fn serve(
 ) -> ! {
     let UdpBuffers { receive, send, reply } = buffers;
     let UdpQueues { receive: receive_queue, send: send_queue, unused } = queues;
-    // Made first, so it gets all that comes to the port; the other one of the same port sends.
     let mut inbox = UdpSocket::new(stack, receive_queue, receive, unused, &mut []);
-    open(&mut inbox, server.port);
+    open(&mut inbox, server.port.into());
     // When a neighbour was last waited for in vain.
     let mut in_vain: Option<Instant> = None;
     loop {
+        // Of the same port, but bound to an address that nobody sends to: whichever of both the stack asks first, queries are the
+        // other's. Each reply brings the address that it leaves from.
         let mut outbox = UdpSocket::new(stack, &mut [], &mut [], send_queue, send);
-        open(&mut outbox, server.port);
+        open(&mut outbox, IpListenEndpoint { addr: Some(Ipv4Addr::UNSPECIFIED.into()), port: server.port });
         loop {
             let answer = |datagram: &[u8], client: UdpMetadata| {
                 let source = client.endpoint.addr;
@@ -79,8 +81,8 @@ pub(crate) async fn serve(
     }
 }
 
-fn open(socket: &mut UdpSocket<'_>, port: u16) {
-    if let Err(error) = socket.bind(port) {
+fn open(socket: &mut UdpSocket<'_>, endpoint: IpListenEndpoint) {
+    if let Err(error) = socket.bind(endpoint) {
         // It is closed, and the port is not 0: nothing else is asked for.
         panic!("DNS over UDP: {error:?}");
     }

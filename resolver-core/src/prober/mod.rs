@@ -65,8 +65,9 @@ pub struct Findings<'r> {
 
 /// Probes nodes within a budget, see [`Survey`], and tells the registry what that comes to.
 ///
-/// Getters: `near_list`, `coordinate`, `findings`, `is_due`. Something happened: `handle_beacon`, `handle_outcome`, `handle_timeout`. Mutator: `forget`. What is
-/// to be done: `poll_probe`, `poll_news`, `poll_at`. Late and spurious calls are harmless.
+/// Getters: `near_list`, `coordinate`, `findings`, `is_due`. Something happened: `handle_beacon`, `handle_outcome`,
+/// `handle_timeout`. Mutator: `forget`. What is to be done: `poll_probe`, `poll_news`, `poll_at`. Late and spurious calls are
+/// harmless.
 pub struct Prober<'m> {
     survey: Survey<'m>,
     near: &'m mut [NearSlot],
@@ -141,7 +142,8 @@ impl<'m> Prober<'m> {
         findings
     }
 
-    /// Keeps the near list of a node that is probed, if there is memory for it, and probes whom it claims to be dead. A walk through the memory.
+    /// Keeps the near list of a node that is probed, if there is memory for it, and probes whom it claims to be dead. A walk
+    /// through the memory.
     pub fn handle_beacon(
         &mut self,
         registry: &Registry<'_>,

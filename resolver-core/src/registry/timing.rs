@@ -1,8 +1,8 @@
 //! What time and probes change: suspects, leases, flapping, slow start.
 //!
 //! A node whose Will came, and whose round trip is known, is probed before it is believed dead: up to [`PROBES`] times, so close
-//! together that all of it takes little more than two of them, and the last one given as long as its answer may take. If it answers, only its connection to the broker ended; it stays, and is
-//! probed again every [`RECHECK`]. A slow start that it was in goes on with each answer.
+//! together that all of it takes little more than two of them, and the last one given as long as its answer may take. If it
+//! answers, only its connection to the broker ended; it stays, and is probed again every [`RECHECK`]. A slow start that it was in goes on with each answer.
 
 use core::net::SocketAddr;
 use core::time::Duration;

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use resolver_core::distance::Edge;
-use resolver_core::life::{self, Beacon};
+use resolver_core::life::Beacon;
 use resolver_core::prober::{self, NearSlot, Query};
 use resolver_core::registry::{NodeId, Outcome, Registry};
 use resolver_core::{Instant, View};
@@ -121,15 +121,10 @@ impl Prober {
 
     /// What the own beacon tells.
     pub(super) fn findings(&self, view: &View<'_>) -> Findings {
-        let registry = view.registry();
-        let near = self.core.near_list();
-        let near = near
-            .iter()
-            .filter_map(|(node, round_trip)| Some((registry.node(*node)?.name.to_owned(), *round_trip)));
-        let mut suspects: Vec<String> =
-            registry.suspects().map(|node| node.name.to_owned()).take(life::MAX_NEAR).collect();
-        suspects.sort_unstable();
-        Findings { coordinate: self.core.coordinate(), near: near.take(life::MAX_NEAR).collect(), suspects }
+        let prober::Findings { coordinate, near, suspects } = self.core.findings(view.registry());
+        let near = near.iter().map(|near| (near.node.as_str().to_owned(), near.round_trip)).collect();
+        let suspects = suspects.iter().map(|node| node.as_str().to_owned()).collect();
+        Findings { coordinate, near, suspects }
     }
 }
 
